@@ -21,34 +21,36 @@ def cut_mark(removed: int) -> str:
 
 
 def cut(text: str, limit: int) -> str:
-    """``text`` with at most ``limit`` characters before the mark."""
-    return text if len(text) <= limit else text[:limit] + cut_mark(len(text) - limit)
+    """``text`` with at most ``limit`` characters before the mark; whole where a mark would lengthen it."""
+    shortened = text[:limit] + cut_mark(len(text) - limit)
+    return shortened if len(shortened) < len(text) else text
+
+
+def size_of(event: Event) -> int:
+    """The size of the event's JSON, in bytes."""
+    return len(event.to_json().encode())
 
 
 def bounded(event: Event, limit: int = MAX_EVENT_BYTES) -> Event:
     """The event, or a copy whose largest texts in ``data`` are cut until its JSON fits ``limit`` bytes.
 
-    :raises InvalidEvent: if it is too large for another reason (very many small values).
+    :raises InvalidEvent: if it is too large for another reason (very many small values), or no JSON.
     """
-    size = _size(event.to_dict())
+    size = size_of(event)
     if size <= limit:
         return event
-    data = json.loads(json.dumps(event.data))
+    data = json.loads(event.to_json())["data"]
     allowed = max(map(len, _texts(data)), default=0)
     while size > limit and allowed > SHORTEST_CUT:
         allowed = max(SHORTEST_CUT, allowed // 2)
-        shortened = _cut_all(data, allowed)
-        size = _size(event.with_data(shortened).to_dict())
+        shortened = event.with_data(_cut_all(data, allowed))
+        size = size_of(shortened)
         if size <= limit:
-            return event.with_data(shortened)
+            return shortened
     raise InvalidEvent(
         f"event {event.id!r} of type {event.type!r} has {size} bytes even with its texts cut to"
         f" {SHORTEST_CUT} characters; {limit} are allowed: send a link to the data instead"
     )
-
-
-def _size(document: dict[str, Any]) -> int:
-    return len(json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"))
 
 
 def _texts(value: Any) -> list[str]:

@@ -4,28 +4,27 @@ gives it the same id, and the store's unique key does the rest.
 An id is a UUIDv5 over what changed, never over who saw it or when.
 
 A task try is named by Airflow's own UUID of the try (``task_instance.id``, kept as ``task_instance_id`` in
-``task_instance_history``). ``dag_run.clear_number`` would not do: it rises for *every* clear, also while other
-tasks of the run are running, so that a worker and the reconciler would disagree; and a run that is deleted and
-created again under the same ``run_id`` starts its try numbers anew. A dag run is named by its creation time
-beside ``run_id`` and ``clear_number`` for the same reason.
+``task_instance_history``). ``dag_run.clear_number`` would not do: it rises for *every* clear, also while
+other tasks of the run are running, so that a worker and the reconciler would disagree; and a run that is
+deleted and created again under the same ``run_id`` starts its try numbers anew. A dag run is named by its
+creation time beside ``run_id`` and ``clear_number`` for the same reason.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid5
 
-if TYPE_CHECKING:
-    from datetime import datetime
-
 NAMESPACE = UUID("6d6c6576-656e-5473-8000-000000000001")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def change_id(*parts: object) -> str:
-    """The id of the change that ``parts`` name, outermost first. ``None`` and ``""`` differ from each other."""
+    """The id of the change that ``parts`` name, outermost first. ``None`` differs from ``""``."""
     # Length prefixes keep ("a", "bc") and ("ab", "c") apart.
     texts = ("-" if part is None else f"{len(str(part))}:{part}" for part in parts)
-    return str(uuid5(NAMESPACE, "/".join(texts)))
+    # Half a surrogate pair cannot be UTF-8; the length keeps its escape apart from the same letters.
+    return str(uuid5(NAMESPACE, "/".join(texts).encode("utf-8", "backslashreplace").decode()))
 
 
 def task_try_id(workspace: str, try_uuid: UUID | str, state: str, repetition: int = 0) -> str:
@@ -46,8 +45,8 @@ def dag_run_id(
     state: str,
     repetition: int = 0,
 ) -> str:
-    """The id of a dag run's change to ``state``."""
-    created = None if created_at is None else int(created_at.timestamp() * 1_000_000)
+    """The id of a dag run's change to ``state``. ``created_at`` has a time zone, any."""
+    created = None if created_at is None else (created_at - _EPOCH) // timedelta(microseconds=1)
     parts: tuple[object, ...] = (workspace, "dag_run", dag_id, run_id, created, clear_number, state)
     return change_id(*parts, repetition) if repetition else change_id(*parts)
 

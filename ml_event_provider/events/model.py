@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from ml_event_provider.events.strict_json import SURROGATE, parse_json, shown
 from ml_event_provider.exceptions import InvalidEvent
 
 if TYPE_CHECKING:
@@ -30,9 +31,15 @@ ORIGINS: Final = frozenset(
 )
 
 #: The longest that each text attribute may be, in characters (the store's columns).
-MAX_LENGTH: Final = {"id": 255, "source": 512, "type": 255, "subject": 1024, "workspace": 100, "owner": 500}
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+MAX_LENGTH: Final = {
+    "id": 255,
+    "source": 512,
+    "type": 255,
+    "subject": 1024,
+    "workspace": 100,
+    "owner": 500,
+    "dataschema": 1024,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,23 +63,26 @@ class Event:
     extensions: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("id", "source", "type", "workspace"):
-            if not getattr(self, name):
-                raise InvalidEvent(f"event attribute {name!r} is empty; CloudEvents 1.0 wants a text")
         for name, limit in MAX_LENGTH.items():
             value = getattr(self, name)
             if not isinstance(value, str):
                 raise InvalidEvent(f"event attribute {name!r} must be a text, not {type(value).__name__}")
+            if not value and name in _NEVER_EMPTY:
+                raise InvalidEvent(f"event attribute {name!r} is empty; CloudEvents 1.0 wants a text")
             if len(value) > limit:
-                raise InvalidEvent(f"event attribute {name!r} has {len(value)} characters; {limit} are allowed")
-            if _CONTROL.search(value):
-                raise InvalidEvent(f"event attribute {name!r} holds a control character: {value!r}")
-        if self.time.tzinfo is None:
-            raise InvalidEvent(f"event attribute 'time' has no time zone: {self.time.isoformat()}")
-        if self.time.tzinfo is not UTC:
-            object.__setattr__(self, "time", self.time.astimezone(UTC))
-        if self.origin not in ORIGINS:
-            raise InvalidEvent(f"event attribute 'origin' is {self.origin!r}; it is one of {sorted(ORIGINS)}")
+                raise InvalidEvent(
+                    f"event attribute {name!r} has {len(value)} characters; {limit} are allowed"
+                )
+            _check_characters(f"event attribute {name!r}", value)
+        if not isinstance(self.time, datetime):
+            raise InvalidEvent(f"event attribute 'time' must be a datetime, not {type(self.time).__name__}")
+        object.__setattr__(self, "time", _in_utc(self.time, self.time.isoformat()))
+        if not isinstance(self.origin, str) or self.origin not in ORIGINS:
+            raise InvalidEvent(
+                f"event attribute 'origin' is {shown(self.origin)}; it is one of {sorted(ORIGINS)}"
+            )
+        for name, value in self.extensions.items():
+            _check_extension(name, value)
 
     def to_dict(self) -> dict[str, Any]:
         """The event in CloudEvents' JSON format; the object that rules' patterns look at."""
@@ -97,8 +107,17 @@ class Event:
         return document
 
     def to_json(self) -> str:
-        """The event as one line of JSON."""
-        return json.dumps(self.to_dict(), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        """The event as one line of JSON.
+
+        Half a surrogate pair, which UTF-8 cannot carry (a traceback may hold one), becomes U+FFFD.
+
+        :raises InvalidEvent: if ``data`` holds what JSON does not have: NaN, infinity, other types.
+        """
+        try:
+            text = json.dumps(self.to_dict(), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InvalidEvent(f"event {self.id!r} of type {self.type!r} cannot be JSON: {error}") from None
+        return SURROGATE.sub("\ufffd", text)
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Event:
@@ -108,7 +127,7 @@ class Event:
         """
         version = document.get("specversion")
         if version != SPEC_VERSION:
-            raise InvalidEvent(f"specversion is {version!r}; only {SPEC_VERSION!r} is understood")
+            raise InvalidEvent(f"specversion is {shown(version)}; only {SPEC_VERSION!r} is understood")
         known: dict[str, Any] = {}
         extensions: dict[str, Any] = {}
         for name, value in document.items():
@@ -118,15 +137,11 @@ class Event:
                 known[name] = value
             elif name == "data_base64":
                 raise InvalidEvent("data_base64 is not supported: send JSON in 'data'")
-            elif not _EXTENSION_NAME.fullmatch(name):
-                raise InvalidEvent(f"{name!r} is no CloudEvents attribute name: use lower-case letters and digits")
-            elif not isinstance(value, str | int | bool):
-                raise InvalidEvent(f"extension {name!r} must be a text, whole number or boolean")
             else:
                 extensions[name] = value
-        content_type = document.get("datacontenttype", "application/json")
-        if not isinstance(content_type, str) or not _JSON_TYPE.match(content_type):
-            raise InvalidEvent(f"datacontenttype is {content_type!r}; only JSON data is understood")
+        content_type = document.get("datacontenttype")
+        if content_type is not None and not is_json_type(content_type):
+            raise InvalidEvent(f"datacontenttype is {shown(content_type)}; only JSON data is understood")
         for name in ("id", "source", "type"):
             if name not in known:
                 raise InvalidEvent(f"event attribute {name!r} is missing")
@@ -143,10 +158,7 @@ class Event:
 
         :raises InvalidEvent: if the text is not JSON or not an event.
         """
-        try:
-            document = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise InvalidEvent(f"event is not valid JSON: {error}") from None
+        document = parse_json(text)
         if not isinstance(document, dict):
             raise InvalidEvent(f"an event is a JSON object, not {type(document).__name__}")
         return cls.from_dict(document)
@@ -156,11 +168,60 @@ class Event:
         return replace(self, data=data)
 
 
+_NEVER_EMPTY: Final = frozenset({"id", "source", "type", "workspace"})
 _TEXT_ATTRIBUTES: Final = frozenset(
     {"id", "source", "type", "subject", "workspace", "owner", "origin", "dataschema"}
 )
+_RESERVED: Final = _TEXT_ATTRIBUTES | {"specversion", "datacontenttype", "data", "time"}
 _EXTENSION_NAME = re.compile(r"[a-z0-9]{1,64}")
-_JSON_TYPE = re.compile(r"^[\w.+-]+/(json|[\w.-]+\+json)\s*(;.*)?$", re.IGNORECASE)
+_JSON_TYPE = re.compile(r"[\w.+-]+/(json|[\w.-]+\+json)\s*(;.*)?", re.IGNORECASE | re.ASCII)
+#: What CloudEvents 1.0 forbids in a String: control characters, surrogates, Unicode noncharacters.
+_FORBIDDEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef"
+    + "".join(chr(plane << 16 | 0xFFFE) + chr(plane << 16 | 0xFFFF) for plane in range(17))
+    + "]"
+)
+
+
+def _check_characters(what: str, value: str) -> None:
+    if _FORBIDDEN.search(value):
+        raise InvalidEvent(
+            f"{what} holds a control character or another that CloudEvents forbids: {shown(value)}"
+        )
+
+
+def _check_extension(name: object, value: object) -> None:
+    """CloudEvents 1.0, sections "Naming conventions" and "Type system"."""
+    if not isinstance(name, str) or not _EXTENSION_NAME.fullmatch(name):
+        raise InvalidEvent(
+            f"{shown(name)} is no CloudEvents attribute name: use 1 to 64 lower-case letters and digits"
+        )
+    if name in _RESERVED:
+        raise InvalidEvent(f"{name!r} is an attribute of its own and cannot be an extension")
+    if isinstance(value, str):
+        _check_characters(f"extension {name!r}", value)
+    elif not isinstance(value, int):
+        raise InvalidEvent(
+            f"extension {name!r} must be a text, whole number or boolean, not {type(value).__name__}"
+        )
+    elif not -(2**31) <= value < 2**31:
+        raise InvalidEvent(f"extension {name!r} is out of range: a CloudEvents Integer has 32 bits")
+
+
+def is_json_type(content_type: object) -> bool:
+    """Whether a media type, perhaps with parameters, is JSON (RFC 6839: ``*/json`` or ``*/*+json``)."""
+    return isinstance(content_type, str) and _JSON_TYPE.fullmatch(content_type.strip()) is not None
+
+
+def _in_utc(moment: datetime, shown: str) -> datetime:
+    if moment.tzinfo is UTC:
+        return moment
+    if moment.utcoffset() is None:
+        raise InvalidEvent(f"event attribute 'time' is {shown!r}: the time zone is missing")
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise InvalidEvent(f"event attribute 'time' is {shown!r}, out of range") from None
 
 
 def parse_time(value: object) -> datetime:
@@ -173,14 +234,9 @@ def parse_time(value: object) -> datetime:
     if not isinstance(value, str):
         raise InvalidEvent(f"event attribute 'time' must be an RFC 3339 text, not {type(value).__name__}")
     # Python reads at most six fractional digits; some senders give nine.
-    text = re.sub(r"(\.\d{6})\d+", r"\1", value.strip())
+    text = re.sub(r"(\.\d{6})\d+", r"\1", value.strip().upper())
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise InvalidEvent(f"event attribute 'time' is {value!r}, no RFC 3339 time") from None
-    if moment.tzinfo is None:
-        raise InvalidEvent(f"event attribute 'time' is {value!r}: the time zone is missing")
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        raise InvalidEvent(f"event attribute 'time' is {value!r}, out of range") from None
+        raise InvalidEvent(f"event attribute 'time' is {shown(value)}, no RFC 3339 time") from None
+    return _in_utc(moment, value)

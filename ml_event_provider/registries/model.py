@@ -6,10 +6,23 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
+from ml_event_provider.exceptions import RegistryError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ml_event_provider.connection import Connection
+
+
+class RegistryRefused(RegistryError):
+    """The registry answered no, and will answer no again: no such version, no permission, a wrong name.
+
+    ``code`` is the registry's own error code, where it gave one.
+    """
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class Approval(StrEnum):
@@ -37,14 +50,36 @@ class ModelVersion:
 class ApprovalPolicy:
     """How approval is told in a registry that has no such field: by a tag's value or by an alias.
 
-    With ``alias`` set, the version that bears it is approved; else ``tag`` holds the status. ``approved`` and
-    ``rejected`` are the tag values of each, compared without case.
+    With ``alias`` set, the version that bears it is approved; else ``tag`` holds the status. A version is
+    rejected by ``tag`` in both cases, and a rejection outweighs the alias. ``approved`` and ``rejected`` are
+    the tag values of each; values and the alias are compared without case.
     """
 
     tag: str = "validation_status"
     approved: tuple[str, ...] = ("approved",)
     rejected: tuple[str, ...] = ("rejected",)
     alias: str = ""
+
+    def status(self, version: ModelVersion) -> Approval:
+        """The status that the version's tags and aliases tell."""
+        value = version.tags.get(self.tag, "").strip().casefold()
+        if value in _folded(self.rejected):
+            return Approval.REJECTED
+        if self.alias:
+            return (
+                Approval.APPROVED if self.alias.casefold() in _folded(version.aliases) else Approval.PENDING
+            )
+        return Approval.APPROVED if value in _folded(self.approved) else Approval.PENDING
+
+    def wanted(self) -> str:
+        """What a version needs for its approval, in words."""
+        if self.alias:
+            return f"alias {self.alias!r}"
+        return f"tag {self.tag!r} = {' or '.join(map(repr, self.approved))}"
+
+
+def _folded(values: tuple[str, ...]) -> set[str]:
+    return {value.strip().casefold() for value in values}
 
 
 class Registry(Protocol):
@@ -53,10 +88,14 @@ class Registry(Protocol):
     #: The name in ``ModelApprovalSensor(registry=…)`` and in events.
     name: str
 
-    def get_version(self, connection: Connection, model: str, version: str, *, timeout: float) -> ModelVersion:
-        """Read one version now.
+    def get_version(
+        self, connection: Connection, model: str, version: str, *, timeout: float
+    ) -> ModelVersion:
+        """Read one version now; ``version`` is a version's name, ``latest`` or ``@`` and an alias.
 
-        :raises RegistryError: if it cannot be read; the message holds the registry's words.
+        :param timeout: the longest wait for the registry, in seconds.
+        :raises RegistryRefused: if asking again cannot help; the message holds the registry's words.
+        :raises RegistryError: if it cannot be read for another reason.
         """
 
     def approval(self, version: ModelVersion, policy: ApprovalPolicy) -> Approval:

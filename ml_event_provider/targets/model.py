@@ -29,7 +29,9 @@ class Result:
 
     ``code`` is the remote's own (``"errcode 310000"``, ``"HTTP 503"``, ``"550"``); ``reason`` its words, at
     most 1000 characters, never a secret. ``retry_after`` is in seconds, where the remote asked for a wait.
-    ``recipients`` holds per-recipient results where the protocol has them (e-mail).
+    ``recipients`` holds per-recipient results where the protocol has them (e-mail). ``attempted`` is False
+    where the target held the message back to keep within the remote's rate: nothing was sent, and it should
+    not count as a try.
     """
 
     outcome: Outcome
@@ -37,6 +39,7 @@ class Result:
     reason: str = ""
     retry_after: float | None = None
     recipients: Mapping[str, str] = field(default_factory=dict)
+    attempted: bool = True
 
     @classmethod
     def delivered(cls, code: str = "", reason: str = "", **more: Any) -> Result:
@@ -58,9 +61,9 @@ class Result:
 class Message:
     """One rendered notification for one target.
 
-    ``delivery_id`` is stable over retries: the idempotency key of every protocol that has one. ``title`` is one
-    line of plain text, ``body`` is in the channel's dialect, ``parts`` the template's further blocks (``html``,
-    ``json``, …). ``options`` are the rule's own for this target (mobiles to mention, recipients, …).
+    ``delivery_id`` is stable over retries: the idempotency key of every protocol that has one. ``title`` is
+    one line of plain text, ``body`` is in the channel's dialect, ``parts`` the template's further blocks
+    (``html``, ``json``, …). ``options`` are the rule's own for this target (mobiles to mention, …).
     """
 
     delivery_id: str
@@ -79,8 +82,8 @@ class Message:
 class Capabilities:
     """What a channel can carry; the renderer respects it.
 
-    ``dialect`` is ``"text"``, ``"markdown"``, ``"mrkdwn"`` (Slack), ``"html"`` or ``"json"``; sizes are in UTF-8
-    bytes.
+    ``dialect`` is ``"text"``, ``"markdown"``, ``"mrkdwn"`` (Slack), ``"html"`` or ``"json"``; sizes are in
+    UTF-8 bytes.
     """
 
     dialect: str

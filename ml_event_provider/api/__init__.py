@@ -1,0 +1,1 @@
+"""The plugin's web app under ``/ml-events``: ingest, evaluate, notify, health."""

@@ -1,0 +1,48 @@
+"""The FastAPI app. No route, no documentation page without credentials."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.responses import JSONResponse
+
+from ml_event_provider import __version__
+from ml_event_provider.api import health, ingest, rules
+from ml_event_provider.api.security import caller
+from ml_event_provider.exceptions import InvalidEvent, InvalidRule, NotFound
+from ml_event_provider.store.engine import worth_retrying
+
+
+def create_app() -> FastAPI:
+    """The app that Airflow's API server mounts under ``/ml-events``."""
+    app = FastAPI(
+        title="ML Events",
+        version=__version__,
+        dependencies=[Depends(caller)],
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
+    app.include_router(ingest.router)
+    app.include_router(rules.router)
+    app.include_router(health.router)
+
+    @app.exception_handler(InvalidEvent)
+    @app.exception_handler(InvalidRule)
+    async def bad_request(_: Request, error: Exception) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, status_code=400)
+
+    @app.exception_handler(NotFound)
+    async def not_found(_: Request, error: Exception) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, status_code=404)
+
+    @app.exception_handler(Exception)
+    async def unexpected(_: Request, error: Exception) -> JSONResponse:
+        answer: dict[str, Any] = {"detail": "internal error; see the API server's log"}
+        if worth_retrying(error):
+            answer = {"detail": "the database is busy or away; send the same again"}
+            return JSONResponse(answer, status_code=503, headers={"Retry-After": "1"})
+        return JSONResponse(answer, status_code=500)
+
+    return app

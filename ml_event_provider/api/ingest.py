@@ -1,0 +1,93 @@
+"""Takes events: CloudEvents 1.0 over HTTP in binary, structured and batch mode; and direct notifications."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from anyio import to_thread
+from fastapi import APIRouter, Depends, HTTPException, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from ml_event_provider import config
+from ml_event_provider.api.completion import complete
+from ml_event_provider.api.security import Caller, may_notify, may_publish
+from ml_event_provider.dispatch.matching import notify_directly
+from ml_event_provider.events.bounds import bounded
+from ml_event_provider.events.model import Event
+from ml_event_provider.events.wire import read_request
+from ml_event_provider.store import events as store
+from ml_event_provider.store.engine import transaction
+
+router = APIRouter(prefix="/v1")
+
+
+@router.post("/events", status_code=202)
+async def publish(request: Request, _: Annotated[Caller, Depends(may_publish)]) -> dict[str, Any]:
+    """Record one event or a batch, all or nothing; events that are recorded already change nothing.
+
+    Answers 202 with the ids in the order of the request.
+    """
+    body = await _body(request)
+    events = [bounded(event) for event in read_request(request.headers, body)]
+    await to_thread.run_sync(_record, events)
+    return {"ids": [event.id for event in events]}
+
+
+def _record(events: list[Event]) -> None:
+    if not events:
+        return
+    with transaction() as connection:
+        store.record(connection, complete(connection, events))
+
+
+class NotificationTarget(BaseModel):
+    """A target with options of its own."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    conn_id: str = Field(min_length=1, max_length=250)
+    options: dict[str, Any] = {}
+
+
+class NotificationRequest(BaseModel):
+    """A message to be sent over the delivery path, without a rule."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    event: dict[str, Any]
+    targets: list[NotificationTarget] = Field(min_length=1, max_length=100)
+    template: str | None = Field(default=None, max_length=250)
+    severity: str = Field(default="info", pattern="^(info|warning|error|critical)$")
+    name: str = Field(default="direct", min_length=1, max_length=200)
+
+
+@router.post("/notifications", status_code=202)
+async def notify(request: NotificationRequest, _: Annotated[Caller, Depends(may_notify)]) -> dict[str, Any]:
+    """Record an event and deliver it to the given targets; the same request again changes nothing."""
+    event = bounded(Event.from_dict(request.event))
+    targets = [(target.conn_id, target.options) for target in request.targets]
+
+    def work() -> tuple[bool, list[str]]:
+        return notify_directly(
+            event, targets, template=request.template, severity=request.severity, name=request.name
+        )
+
+    new, deliveries = await to_thread.run_sync(work)
+    return {"id": event.id, "new": new, "deliveries": deliveries}
+
+
+async def _body(request: Request) -> bytes:
+    """The body, read no further than the limit."""
+    limit = config.max_body_bytes()
+    too_large = HTTPException(413, detail=f"the body is larger than {limit} bytes: send smaller batches")
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length) > limit:
+        raise too_large
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise too_large
+        chunks.append(chunk)
+    return b"".join(chunks)

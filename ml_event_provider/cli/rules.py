@@ -1,0 +1,118 @@
+"""``airflow ml-events rules …``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ml_event_provider import config
+from ml_event_provider.cli.output import command, show as show_rows
+from ml_event_provider.cli.source import event_named
+from ml_event_provider.rules import Rule, RuleSet, explain, load_rules, rule_json_schema
+from ml_event_provider.store import rules
+from ml_event_provider.store.engine import transaction
+
+
+@command
+def apply(args: Any) -> None:
+    """Create and change rules as the files say; all or nothing."""
+    loaded = load_rules(Path(args.file))
+    with transaction() as connection:
+        done = [
+            (rule, rules.put(connection, rule.model_dump(mode="json", exclude_unset=False), managed_by="file"))
+            for rule in loaded
+        ]
+        if args.plan:
+            connection.rollback()
+    for rule, what in done:
+        print(f"{what:<10} {rule.workspace}/{rule.name}")
+    print(f"{len(done)} rule(s)" + (" (nothing was changed)" if args.plan else ""))
+
+
+@command
+def list_rules(args: Any) -> None:
+    """Print all rules."""
+    with transaction() as connection:
+        found = rules.all_rules(connection, workspace=args.workspace)
+    rows = [
+        {
+            **one._asdict(),
+            "on": ", ".join(one.definition.get("on") or ()) or "(pattern)",
+            "targets": ", ".join(
+                target if isinstance(target, str) else target["conn_id"] for target in one.definition["targets"]
+            ),
+        }
+        for one in found
+    ]
+    columns = ("workspace", "name", "enabled", "version", "on", "targets")
+    show_rows(rows, columns, args.output, empty="no rules; create them with `airflow ml-events rules apply -f FILE`")
+
+
+@command
+def show(args: Any) -> None:
+    """Print one rule as YAML."""
+    import yaml
+
+    with transaction() as connection:
+        stored = rules.get(connection, args.name, workspace=_workspace(args))
+    print(f"# version {stored.version}, managed by {stored.managed_by}, changed {stored.updated_at.isoformat()}")
+    print(yaml.safe_dump(stored.definition, sort_keys=False, allow_unicode=True), end="")
+
+
+@command
+def enable(args: Any) -> None:
+    """Switch a rule on."""
+    _switch(args, enabled=True)
+
+
+@command
+def disable(args: Any) -> None:
+    """Switch a rule off."""
+    _switch(args, enabled=False)
+
+
+@command
+def delete(args: Any) -> None:
+    """Delete a rule; its history stays."""
+    with transaction() as connection:
+        rules.remove(connection, args.name, workspace=_workspace(args))
+    print(f"deleted {_workspace(args)}/{args.name}")
+
+
+@command
+def test(args: Any) -> int:
+    """Say for each rule whether it matches an event, and if not, what failed; exit 1 if none matches."""
+    event = event_named(args.event)
+    if args.file:
+        candidates = load_rules(Path(args.file))
+    else:
+        with transaction() as connection:
+            stored = rules.all_rules(connection, workspace=args.workspace)
+        candidates = [Rule.model_validate(one.definition) for one in stored]
+    matched = {rule.name for rule in RuleSet(candidates).match(event)}
+    document = json.loads(event.to_json())
+    for rule in candidates:
+        verdict = "matches" if rule.name in matched else "disabled" if not rule.enabled else "does not match"
+        print(f"{rule.name}: {verdict}")
+        if rule.name not in matched:
+            for found in explain(rule.pattern(), document):
+                if not found.passed:
+                    print(f"    {found.path}: wants {found.predicate}, found {found.found}")
+    return 0 if matched else 1
+
+
+@command
+def schema(_: Any) -> None:
+    """Print the JSON Schema of rule files."""
+    print(json.dumps(rule_json_schema(), indent=2, ensure_ascii=False))
+
+
+def _workspace(args: Any) -> str:
+    return args.workspace or config.workspace()
+
+
+def _switch(args: Any, *, enabled: bool) -> None:
+    with transaction() as connection:
+        rules.set_enabled(connection, args.name, workspace=_workspace(args), enabled=enabled)
+    print(f"{'enabled' if enabled else 'disabled'} {_workspace(args)}/{args.name}")

@@ -1,0 +1,1 @@
+"""The dispatcher: matches recorded events with rules, delivers notifications, and reconciles."""

@@ -1,0 +1,216 @@
+"""Makes capture complete: records what Airflow's tables show and nobody reported.
+
+Three kinds of change reach no listener that could record them safely, and are read from the tables instead:
+
+- task tries that ended without a listener (killed, stuck in queued, skipped or failed by the scheduler);
+- dag runs whose listener failed;
+- assets, asset events and import errors: Airflow tells listeners of these before the transaction commits and gives
+  them neither its session nor the row's id, so that only the table knows what happened. Their primary keys are read
+  forward, with an overlap, because ids may commit out of order.
+
+One dispatcher at a time does this. It looks only at runs that are active, are new (primary-key range) or were seen
+active and have ended since: never at the whole of ``task_instance``.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from ml_event_provider import capture, config
+from ml_event_provider.redaction import redact
+from ml_event_provider.sources import airflow as source
+from ml_event_provider.store import airflow_tables, cursors, events
+from ml_event_provider.store.engine import transaction, utc_now
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from ml_event_provider.events.model import Event
+
+log = logging.getLogger(__name__)
+
+#: How far back a primary-key range is read again, for ids that committed late.
+OVERLAP = 200
+#: How many rows are read in one go.
+BATCH = 2_000
+
+
+class Reconciler:
+    """Compares Airflow's tables with the recorded events. ``grace`` in seconds."""
+
+    def __init__(self, *, grace: float, now: Callable[[], datetime] = utc_now) -> None:
+        self._grace = timedelta(seconds=grace)
+        self._now = now
+
+    def reconcile_runs(self) -> list[Event]:
+        """Record unreported changes of dag runs and task tries; return them."""
+        now = self._now()
+        with transaction() as connection:
+            found = cursors.read(connection, "dag_run")
+            if found is None:
+                found = cursors.start(connection, "dag_run", airflow_tables.newest_run(connection), now=now)
+            position, since = found
+            fresh = airflow_tables.runs_after(connection, position, BATCH)
+            # A run whose id commits late is found among the active ones.
+            cursors.watch(connection, [*fresh, *airflow_tables.active_runs(connection)], now=now)
+            if fresh:
+                cursors.move(connection, "dag_run", fresh[-1])
+        with transaction() as connection:
+            watched = cursors.watched(connection)
+            runs = airflow_tables.runs_by_id(connection, watched)
+            missing = [
+                *self._unreported_runs(connection, runs, since, now),
+                *self._unreported_tries(connection, watched, since, now),
+            ]
+            events.record(connection, missing, now=now)
+            cursors.unwatch(connection, self._complete(connection, watched, runs, now))
+        for event in missing:
+            log.info("Recorded unreported %s of %s", event.type, event.subject)
+        return missing
+
+    def _unreported_runs(self, connection: Any, runs: list[Any], since: datetime, now: datetime) -> list[Event]:
+        ended = [
+            run
+            for run in runs
+            if run.state in airflow_tables.TERMINAL_RUN_STATES
+            and run.end_date is not None
+            and since < run.end_date < now - self._grace
+        ]
+        dag_ids = {run.dag_id for run in ended}
+        workspaces = airflow_tables.workspaces_of(connection, dag_ids)
+        tags = airflow_tables.tags_of(connection, dag_ids)
+        owners = airflow_tables.owners_of(connection, dag_ids)
+        described = [
+            source.dag_run_event(
+                run,
+                state=run.state,
+                workspace=workspaces[run.dag_id],
+                origin="reconciler",
+                base_url=config.airflow_base_url(),
+                owner=owners.get(run.dag_id, ""),
+                tags=tags[run.dag_id],
+            )
+            for run in ended
+            if capture.dag_is_captured(run.dag_id, tags[run.dag_id])
+        ]
+        known = events.known_ids(connection, [event.id for event in described])
+        return [event for event in described if event.id not in known]
+
+    def _unreported_tries(
+        self, connection: Any, run_ids: list[int], since: datetime, now: datetime
+    ) -> list[Event]:
+        rows = airflow_tables.unreported_tries(connection, run_ids, since=since, until=now - self._grace)
+        dag_ids = {row.dag_id for row in rows}
+        workspaces = airflow_tables.workspaces_of(connection, dag_ids)
+        tags = airflow_tables.tags_of(connection, dag_ids)
+        owners = airflow_tables.owners_of(connection, dag_ids)
+        described: list[Event] = []
+        for row in rows:
+            if not capture.task_is_captured(row.dag_id, row.task_id, tags=tags[row.dag_id]):
+                continue
+            task = airflow_tables.task_of(connection, row.dag_id, row.task_id)
+            if capture.opted_out(task):
+                continue
+            described.append(
+                source.task_instance_event(
+                    row,
+                    state=state_of(row),
+                    workspace=workspaces[row.dag_id],
+                    origin="reconciler",
+                    base_url=config.airflow_base_url(),
+                    task=task,
+                    dag_run=row,
+                    tags=tags[row.dag_id],
+                    owner=str(getattr(task, "owner", "") or owners.get(row.dag_id, "")),
+                )
+            )
+        return described
+
+    def _complete(self, connection: Any, watched: list[int], runs: list[Any], now: datetime) -> list[int]:
+        """The watched runs that ended longer ago than the grace period with all their tasks, or are gone."""
+        quiet = [
+            run.id
+            for run in runs
+            if run.state in airflow_tables.TERMINAL_RUN_STATES
+            and (run.end_date or run.updated_at or now) < now - 2 * self._grace
+        ]
+        busy = airflow_tables.unfinished_tasks(connection, quiet, ended_after=now - 2 * self._grace)
+        present = {run.id for run in runs}
+        return [run_id for run_id in quiet if run_id not in busy] + [
+            run_id for run_id in watched if run_id not in present
+        ]
+
+    def read_tables(self) -> list[Event]:
+        """Record new assets, asset events and import errors; return those that were new."""
+        now = self._now()
+        workspace = config.workspace()
+        with transaction() as connection:
+            described = [
+                *self._forward(
+                    connection,
+                    "asset",
+                    airflow_tables.newest_asset,
+                    airflow_tables.assets_after,
+                    lambda row: source.asset_created_event(row, workspace=workspace, origin="reconciler"),
+                    key="id",
+                    now=now,
+                ),
+                *self._forward(
+                    connection,
+                    "asset_event",
+                    airflow_tables.newest_asset_event,
+                    airflow_tables.asset_events_after,
+                    lambda row: source.asset_updated_event(row, workspace=workspace, origin="reconciler"),
+                    key="event_id",
+                    now=now,
+                ),
+                *self._import_errors(connection, workspace, now),
+            ]
+            known = events.known_ids(connection, [event.id for event in described])
+            new = [event for event in described if event.id not in known]
+            events.record(connection, new, now=now)
+        return new
+
+    def _forward(
+        self,
+        connection: Any,
+        name: str,
+        newest: Callable[[Any], int],
+        rows_after: Callable[[Any, int, int], list[Any]],
+        describe: Callable[[Any], Event],
+        *,
+        key: str,
+        now: datetime,
+    ) -> Iterable[Event]:
+        found = cursors.read(connection, name)
+        if found is None:
+            cursors.start(connection, name, newest(connection), now=now)
+            return []
+        position, since = found
+        rows = rows_after(connection, max(position - OVERLAP, 0), BATCH)
+        if rows and getattr(rows[-1], key) > position:
+            cursors.move(connection, name, getattr(rows[-1], key))
+        moment = "timestamp" if key == "event_id" else "created_at"
+        return [describe(row) for row in rows if getattr(row, moment) > since]
+
+    def _import_errors(self, connection: Any, workspace: str, now: datetime) -> list[Event]:
+        found = cursors.read(connection, "import_error")
+        if found is None:
+            found = cursors.start(connection, "import_error", 0, now=now)
+        return [
+            source.import_error_event(
+                SimpleNamespace(**row._mapping), workspace=workspace, origin="reconciler", redact=redact
+            )
+            for row in airflow_tables.import_errors(connection)
+            if row.timestamp is None or row.timestamp > found[1]
+        ]
+
+
+def state_of(row: Any) -> str:
+    """The state of a try. Airflow's history calls a try ``failed`` also when a retry follows."""
+    if row.past and row.state == "failed" and row.try_number <= (row.max_tries or 0):
+        return "up_for_retry"
+    return str(row.state)

@@ -1,0 +1,1 @@
+"""Airflow hooks over the targets and the ingest endpoint."""

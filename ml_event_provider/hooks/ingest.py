@@ -1,0 +1,201 @@
+"""How a process without a database reaches the ingest endpoint: address, credentials, one bounded request.
+
+Used in task processes, so it imports only what they have loaded already (httpx and PyJWT, both Airflow's own).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from ml_event_provider.exceptions import EventRejected, HandOverError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ml_event_provider.events.model import Event
+
+#: The audience of service tokens; a user's token has Airflow's own, so neither passes for the other.
+AUDIENCE = "ml-events"
+SERVICE = "ml-events-service"
+#: How long a service token is valid, in seconds.
+TOKEN_SECONDS = 60
+
+_PREFIX = "/ml-events/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where the API server is and who asks. ``user`` with ``password`` logs in; ``password`` alone is a token."""
+
+    base_url: str
+    user: str = ""
+    password: str = ""
+    verify: bool = True
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self.base_url!r}, user={self.user!r})"
+
+
+def local_endpoint() -> Endpoint:
+    """The API server that this machine's configuration names, without credentials (a service token is minted)."""
+    from airflow.configuration import conf
+
+    execution = str(conf.get("core", "execution_api_server_url", fallback="") or "").rstrip("/")
+    if execution.endswith("/execution"):
+        return Endpoint(execution.removesuffix("/execution"))
+    base = str(conf.get("api", "base_url", fallback="") or "").rstrip("/")
+    return Endpoint(base or f"http://localhost:{conf.get('api', 'port', fallback='8080')}")
+
+
+def can_mint() -> bool:
+    """Whether this machine holds the key that service tokens are signed with."""
+    from airflow.configuration import conf
+
+    return bool(
+        conf.get("api_auth", "jwt_secret", fallback="") or conf.get("api_auth", "jwt_private_key_path", fallback="")
+    )
+
+
+def mint_token(now: float | None = None) -> str:
+    """A short-lived service token, signed with this deployment's ``[api_auth]`` key.
+
+    :raises HandOverError: if the machine has no such key.
+    """
+    import jwt
+    from airflow.configuration import conf
+
+    moment = int(time.time() if now is None else now)
+    claims: dict[str, Any] = {
+        "sub": SERVICE,
+        "aud": AUDIENCE,
+        "iat": moment,
+        "nbf": moment,
+        "exp": moment + TOKEN_SECONDS,
+    }
+    issuer = str(conf.get("api_auth", "jwt_issuer", fallback="") or "").split(",")[0].strip()
+    if issuer:
+        claims["iss"] = issuer
+    algorithm = str(conf.get("api_auth", "jwt_algorithm", fallback="") or "GUESS")
+    secret = conf.get("api_auth", "jwt_secret", fallback="")
+    if conf.get("api_auth", "jwt_private_key_path", fallback=""):
+        from airflow.api_fastapi.auth.tokens import JWTGenerator, get_signing_args
+
+        generator = JWTGenerator(**get_signing_args(False), valid_for=TOKEN_SECONDS, audience=AUDIENCE)
+        return str(generator.generate({"sub": SERVICE}))
+    if not secret:
+        raise HandOverError(
+            "this machine has neither the connection to the ingest endpoint nor [api_auth] jwt_secret: create the"
+            " connection that [ml_events] conn_id names (type 'ml_events': API server URL, user, password)"
+        )
+    return jwt.encode(claims, str(secret), algorithm="HS512" if algorithm == "GUESS" else algorithm)
+
+
+@cache
+def _client(verify: bool, secure: bool) -> httpx.Client:
+    # Reading the certificate store takes longer than a whole hand-over: only for https.
+    return httpx.Client(verify=verify if secure else False, follow_redirects=False)
+
+
+_tokens: dict[Endpoint, tuple[str, float]] = {}
+
+
+def call(
+    endpoint: Endpoint,
+    path: str,
+    body: bytes,
+    *,
+    content_type: str,
+    deadline: float,
+) -> Any:
+    """POST to the ingest API and return its JSON answer; ``deadline`` is a ``time.monotonic()`` value.
+
+    :raises EventRejected: if it refused the body for good (400, 403, 413, 422).
+    :raises HandOverError: for everything else: unreachable, too slow, 401, 5xx.
+    """
+    answer = _post(endpoint, path, body, content_type, _token(endpoint, deadline), deadline)
+    if answer.status_code == 401 and _tokens.pop(endpoint, None):
+        answer = _post(endpoint, path, body, content_type, _token(endpoint, deadline), deadline)
+    if answer.status_code in {200, 201, 202}:
+        try:
+            return answer.json()
+        except ValueError:
+            raise HandOverError(f"{endpoint.base_url} answered {answer.status_code} without JSON") from None
+    problem = f"{endpoint.base_url}{_PREFIX}{path} answered HTTP {answer.status_code}: {_detail(answer)}"
+    if answer.status_code in {400, 403, 413, 422}:
+        raise EventRejected(problem)
+    raise HandOverError(problem)
+
+
+def send_events(endpoint: Endpoint, events: Sequence[Event], *, deadline: float) -> list[str]:
+    """Hand events over as one CloudEvents batch; return their ids."""
+    body = b"[" + b",".join(event.to_json().encode("utf-8", "replace") for event in events) + b"]"
+    answer = call(
+        endpoint, "/events", body, content_type="application/cloudevents-batch+json", deadline=deadline
+    )
+    return [str(one) for one in answer.get("ids", [])]
+
+
+def send_json(endpoint: Endpoint, path: str, document: Mapping[str, Any], *, deadline: float) -> Any:
+    """POST a JSON document to the ingest API."""
+    body = json.dumps(document, ensure_ascii=False).encode()
+    return call(endpoint, path, body, content_type="application/json", deadline=deadline)
+
+
+def _post(
+    endpoint: Endpoint, path: str, body: bytes, content_type: str, token: str, deadline: float
+) -> httpx.Response:
+    client = _client(endpoint.verify, endpoint.base_url.startswith("https:"))
+    headers = {"content-type": content_type, "authorization": f"Bearer {token}"}
+    url = f"{endpoint.base_url}{_PREFIX}{path}"
+    # A kept-alive connection that the server closed meanwhile fails at once: one further try, on a new one.
+    for last in (False, True):
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
+            raise HandOverError(f"no time left to reach {endpoint.base_url}")
+        try:
+            return client.post(url, content=body, headers=headers, timeout=remaining)
+        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError) as error:
+            if last:
+                raise HandOverError(f"{endpoint.base_url}: {type(error).__name__}: {error}") from None
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            raise HandOverError(f"{endpoint.base_url}: {type(error).__name__}: {error}") from None
+    raise AssertionError("unreachable")
+
+
+def _token(endpoint: Endpoint, deadline: float) -> str:
+    if not endpoint.user:
+        return endpoint.password or mint_token()
+    token, until = _tokens.get(endpoint, ("", 0.0))
+    if time.monotonic() < until:
+        return token
+    client = _client(endpoint.verify, endpoint.base_url.startswith("https:"))
+    try:
+        answer = client.post(
+            f"{endpoint.base_url}/auth/token",
+            json={"username": endpoint.user, "password": endpoint.password},
+            timeout=max(0.05, deadline - time.monotonic()),
+        )
+        answer.raise_for_status()
+        token = str(answer.json()["access_token"])
+    except httpx.HTTPStatusError as error:
+        raise HandOverError(
+            f"{endpoint.base_url}/auth/token answered HTTP {error.response.status_code} to user {endpoint.user!r}"
+        ) from None
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, KeyError) as error:
+        raise HandOverError(f"{endpoint.base_url}/auth/token: {type(error).__name__}") from None
+    _tokens[endpoint] = (token, time.monotonic() + 600)
+    return token
+
+
+def _detail(answer: httpx.Response) -> str:
+    try:
+        detail = answer.json().get("detail", "")
+    except (ValueError, AttributeError):
+        detail = answer.text
+    return str(detail)[:500]

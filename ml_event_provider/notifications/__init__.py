@@ -1,0 +1,1 @@
+"""Notifiers and actions: what other tools call when something happened. One module a tool."""

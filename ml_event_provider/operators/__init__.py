@@ -1,0 +1,1 @@
+"""Operators: tasks that publish events or check data. One module a subject."""

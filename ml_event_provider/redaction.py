@@ -1,0 +1,10 @@
+"""Masks the secrets that Airflow knows (connections' passwords, sensitive variables) in texts of ours."""
+
+from __future__ import annotations
+
+
+def redact(text: str) -> str:
+    """``text`` with Airflow's known secrets masked as ``***``."""
+    from airflow.sdk.log import redact as mask
+
+    return str(mask(text))

@@ -1,0 +1,202 @@
+"""A pattern's JSON as a list of alternatives, each a set of conditions that must all hold."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING, Any, Final
+
+from ml_event_provider.rules.errors import InvalidPattern, shown
+from ml_event_provider.rules.operators import RESERVED, predicate
+from ml_event_provider.rules.predicates import Equal, Predicate, Present, SameEvent
+from ml_event_provider.rules.values import ABSENT, Plain
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_FIELDS: Final = 256
+MAX_ALTERNATIVES: Final = 1000
+MAX_DEPTH: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """What one field must be: one of ``values``, or such that one of ``predicates`` holds.
+
+    A missing field is ``Leaf((ABSENT,))`` and nothing else; a comparison with another field stands alone.
+    """
+
+    values: tuple[Plain, ...] = ()
+    predicates: tuple[Predicate, ...] = ()
+
+
+#: Fields by path that one array element at each level must fulfil together.
+Group = dict[str, Leaf]
+#: Groups that must all be fulfilled, each for itself. The first holds the fields outside any ``$and``.
+Alternative = tuple[Group, ...]
+
+MISSING_FIELD: Final = Leaf((ABSENT,))
+
+
+def compile_pattern(pattern: Any) -> list[Alternative]:
+    """The alternatives of a pattern: the event matches if one of them holds.
+
+    :raises InvalidPattern: if the pattern is wrong or too large.
+    """
+    if not isinstance(pattern, dict):
+        raise InvalidPattern("", f"an event pattern is a JSON object, not {shown(pattern)}")
+    compiler = _Compiler()
+    return [tuple(group for group in found if group) for found in compiler.fields(pattern, "", 0)]
+
+
+def parse_json(text: str) -> dict[str, Any]:
+    """The pattern in a JSON text.
+
+    :raises InvalidPattern: if it is no JSON object, has a key twice or text behind its end.
+    """
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise InvalidPattern("", f"the key {twice!r} stands twice in one object")
+        return found
+
+    def constant(name: str) -> Any:
+        raise InvalidPattern("", f"{name} is no JSON value")
+
+    try:
+        pattern = json.loads(text, object_pairs_hook=unique, parse_constant=constant)
+    except InvalidPattern:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise InvalidPattern("", f"not valid JSON: {error}") from None
+    if not isinstance(pattern, dict):
+        raise InvalidPattern("", f"an event pattern is a JSON object, not {shown(pattern)}")
+    return pattern
+
+
+class _Compiler:
+    """Walks one pattern; ``prefix`` is the path of the enclosing object with a dot behind it."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def fields(self, found: Mapping[Any, Any], prefix: str, depth: int) -> list[Alternative]:
+        where = prefix[:-1]
+        if not found:
+            raise InvalidPattern(where, "an object without fields is not allowed")
+        if depth > MAX_DEPTH:
+            raise InvalidPattern(where, f"objects are nested more than {MAX_DEPTH} deep")
+        result: list[Alternative] = [({},)]
+        for name, value in found.items():
+            if not isinstance(name, str):
+                raise InvalidPattern(where, f"the field name {shown(name)} must be a string; put it in quotes")
+            result = _both(where, result, self.field(name, value, prefix, depth))
+        return result
+
+    def field(self, name: str, value: Any, prefix: str, depth: int) -> list[Alternative]:
+        path = prefix + name
+        if name == "$or":
+            if _is_combination(value, 2):
+                return [found for item in value for found in self.fields(item, prefix, depth + 1)]
+            _check_or(prefix[:-1], value)
+        if name == "$and":
+            return self.all_of(value, prefix, depth)
+        if isinstance(value, dict):
+            return self.fields(value, path + ".", depth + 1)
+        if isinstance(value, list):
+            return self.leaf(path, value)
+        raise InvalidPattern(
+            path,
+            f"a field is a list of allowed values or an object of further fields, not {shown(value)};"
+            f" write [{shown(value)}]",
+        )
+
+    def all_of(self, value: Any, prefix: str, depth: int) -> list[Alternative]:
+        """``$and``: objects of fields, or what one list field must contain, each matched for itself."""
+        where = prefix[:-1]
+        if not isinstance(value, list) or not value:
+            raise InvalidPattern(where, f"wants a list that is not empty, not {shown(value)}", operator="$and")
+        fields = _is_combination(value, 1)
+        if not fields and not prefix:
+            raise InvalidPattern(where, "wants objects of fields here", operator="$and")
+        result: list[Alternative] = [({},)]
+        for item in value:
+            found = self.fields(item, prefix, depth + 1) if fields else self.leaf(where, [item])
+            result = _both(where, result, [({}, *groups) for groups in found])
+        return result
+
+    def leaf(self, path: str, elements: list[Any]) -> list[Alternative]:
+        if not elements:
+            raise InvalidPattern(path, "an empty list matches nothing; write the allowed values")
+        self.count += 1
+        if self.count > MAX_FIELDS:
+            raise InvalidPattern(path, f"a pattern has at most {MAX_FIELDS} fields")
+        asked = dict.fromkeys(predicate(path, element) for element in elements)
+        leaves = [Leaf(predicates=(item,)) for item in asked if isinstance(item, SameEvent)]
+        if Equal(ABSENT) in asked:
+            leaves.append(MISSING_FIELD)
+        values: list[Plain] = []
+        others: list[Predicate] = []
+        for item in asked:
+            if isinstance(item, Equal):
+                if item.value is not ABSENT:
+                    values.append(item.value)
+            elif not isinstance(item, SameEvent):
+                others.append(item)
+        if Present() in asked:
+            leaves.append(Leaf(predicates=(Present(),)))
+        elif values or others:
+            leaves.append(Leaf(tuple(values), tuple(others)))
+        return [({path: leaf},) for leaf in leaves]
+
+
+def _is_combination(value: Any, least: int) -> bool:
+    """Whether a list holds objects of fields rather than operators."""
+    return (
+        isinstance(value, list)
+        and len(value) >= least
+        and all(isinstance(item, dict) and not RESERVED.intersection(item) for item in value)
+    )
+
+
+def _check_or(path: str, value: Any) -> None:
+    """Refuse what was meant as ``$or`` and is none; event-ruler takes the rest as a field of that name."""
+    problem = ""
+    if not isinstance(value, list | dict):
+        problem = f"wants a list of objects, not {shown(value)}"
+    elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        names = [name for item in value if isinstance(item, dict) for name in item]
+        lists = any(isinstance(item, dict) and any(isinstance(v, dict | list) for n, v in item.items() if n not in RESERVED)
+                    for item in value)
+        if lists:
+            reserved = sorted(RESERVED.intersection(names))
+            if reserved:
+                problem = f"has {reserved[0]!r} as a field, which is the name of an operator"
+            elif len(value) < 2:
+                problem = "wants two objects or more"
+            else:
+                problem = f"wants objects only, not {shown(next(i for i in value if not isinstance(i, dict)))}"
+    if problem:
+        raise InvalidPattern(path, problem, operator="$or")
+
+
+def _both(path: str, left: list[Alternative], right: list[Alternative]) -> list[Alternative]:
+    """All combinations of two lists of alternatives."""
+    if len(left) * len(right) > MAX_ALTERNATIVES:
+        raise InvalidPattern(
+            path,
+            f"$or, exists and compare-field multiply to more than {MAX_ALTERNATIVES} alternatives; split the rule",
+        )
+    result = []
+    for one, other in product(left, right):
+        twice = one[0].keys() & other[0].keys()
+        if twice:
+            raise InvalidPattern(
+                min(twice), "the field stands twice in one pattern; join its lists, or use $and for both to hold"
+            )
+        result.append(({**one[0], **other[0]}, *one[1:], *other[1:]))
+    return result

@@ -1,0 +1,351 @@
+"""What we read of Airflow's own tables: teams, tries, and what happened that nobody reported."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.models.asset import AssetEvent, AssetModel
+from airflow.models.dag import DagModel, DagTag
+from airflow.models.dagrun import DagRun
+from airflow.models.errors import ParseImportError
+from airflow.models.taskinstance import TaskInstance
+from airflow.models.taskinstancehistory import TaskInstanceHistory
+from sqlalchemy import and_, func, inspect, literal, not_, or_, select
+from sqlalchemy.orm import aliased
+
+from ml_event_provider import config
+from ml_event_provider.store import schema
+from ml_event_provider.store.engine import in_chunks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import Connection, Row
+
+TERMINAL_TASK_STATES = ("success", "failed", "skipped", "upstream_failed", "removed")
+TERMINAL_RUN_STATES = ("success", "failed")
+_EVENT = schema.event
+#: A run's configuration may hold secrets, and no event needs it.
+_RUN_ROW = [column for column in DagRun.__table__.c if column.name not in {"conf", "context_carrier"}]
+_TASK_TYPE = "airflow.task_instance."
+
+
+def workspace_of(connection: Connection, dag_id: str) -> str:
+    """The Airflow team that owns the DAG, or the configured workspace."""
+    return workspaces_of(connection, [dag_id])[dag_id]
+
+
+def workspaces_of(connection: Connection, dag_ids: Iterable[str]) -> dict[str, str]:
+    """The workspace of each DAG."""
+    from airflow.configuration import conf
+
+    found = dict.fromkeys(dag_ids, config.workspace())
+    if conf.getboolean("core", "multi_team", fallback=False):
+        from airflow.models.dagbundle import DagBundleModel
+        from airflow.models.team import Team
+
+        for chunk in in_chunks(sorted(found)):
+            rows = connection.execute(
+                select(DagModel.dag_id, Team.name)
+                .join(DagBundleModel, DagModel.bundle_name == DagBundleModel.name)
+                .join(DagBundleModel.teams)
+                .where(DagModel.dag_id.in_(chunk))
+            )
+            found.update((row.dag_id, row.name) for row in rows)
+    return found
+
+
+def tags_of(connection: Connection, dag_ids: Iterable[str]) -> dict[str, set[str]]:
+    """The tags of each DAG."""
+    found: dict[str, set[str]] = {dag_id: set() for dag_id in dag_ids}
+    for chunk in in_chunks(sorted(found)):
+        for row in connection.execute(select(DagTag.dag_id, DagTag.name).where(DagTag.dag_id.in_(chunk))):
+            found[row.dag_id].add(row.name)
+    return found
+
+
+def owners_of(connection: Connection, dag_ids: Iterable[str]) -> dict[str, str]:
+    """The owners of each DAG, as Airflow joins them."""
+    found: dict[str, str] = {}
+    for chunk in in_chunks(sorted(set(dag_ids))):
+        rows = connection.execute(select(DagModel.dag_id, DagModel.owners).where(DagModel.dag_id.in_(chunk)))
+        found.update((row.dag_id, row.owners or "") for row in rows)
+    return found
+
+
+def replaced_value(orm_object: Any, attribute: str) -> Any:
+    """The value that an attribute had before this session changed it, or ``None`` if it is not known."""
+    history = inspect(orm_object).attrs[attribute].history
+    return history.deleted[0] if history.deleted else None
+
+
+def try_uuid_of(connection: Connection, task_instance: Any) -> Any:
+    """Airflow's UUID of the try that just ended.
+
+    Where a retry follows, the scheduler has moved the ORM object on to the next try's UUID before it tells its
+    listeners; the ended try's stands in ``task_instance_history`` or still in the session.
+    """
+    state = getattr(task_instance.state, "value", task_instance.state)
+    if state != "up_for_retry":
+        return task_instance.id
+    previous = replaced_value(task_instance, "id")
+    if previous is not None:
+        return previous
+    row = connection.execute(
+        select(TaskInstanceHistory.task_instance_id).where(
+            TaskInstanceHistory.dag_id == task_instance.dag_id,
+            TaskInstanceHistory.run_id == task_instance.run_id,
+            TaskInstanceHistory.task_id == task_instance.task_id,
+            TaskInstanceHistory.map_index == task_instance.map_index,
+            TaskInstanceHistory.try_number == task_instance.try_number,
+        )
+    ).scalar()
+    return row or task_instance.id
+
+
+def newest_run(connection: Connection) -> int:
+    """The highest ``dag_run.id``; ids only rise."""
+    return int(connection.execute(select(func.max(DagRun.id))).scalar() or 0)
+
+
+def runs_after(connection: Connection, position: int, limit: int) -> list[int]:
+    """The ids of dag runs created after ``position``, in order (primary-key range)."""
+    return list(
+        connection.execute(
+            select(DagRun.id).where(DagRun.id > position).order_by(DagRun.id).limit(limit)
+        ).scalars()
+    )
+
+
+def active_runs(connection: Connection) -> list[int]:
+    """The ids of runs that are running or queued (partial indexes of Airflow's)."""
+    return list(
+        connection.execute(select(DagRun.id).where(DagRun._state.in_(["running", "queued"]))).scalars()
+    )
+
+
+def run_named(connection: Connection, dag_id: str, run_id: str) -> Row[Any] | None:
+    """The row of one dag run, or ``None``."""
+    return connection.execute(
+        select(*_RUN_ROW).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)
+    ).first()
+
+
+def runs_by_id(connection: Connection, ids: Sequence[int]) -> list[Row[Any]]:
+    """The rows of ``dag_run`` with those ids."""
+    found: list[Row[Any]] = []
+    for chunk in in_chunks(ids):
+        found.extend(connection.execute(select(*_RUN_ROW).where(DagRun.id.in_(chunk))))
+    return found
+
+
+def unreported_tries(
+    connection: Connection, run_ids: Sequence[int], *, since: datetime, until: datetime
+) -> list[Row[Any]]:
+    """Terminal task tries of those runs, ended in ``(since, until)``, of which no event is recorded.
+
+    The database itself compares: tries are joined with the recorded events over the try's UUID.
+    """
+    found: list[Row[Any]] = []
+    for chunk in in_chunks(run_ids, 200):
+        found.extend(connection.execute(_unreported_present(chunk, since, until)))
+        found.extend(connection.execute(_unreported_past(chunk, since, until)))
+    return found
+
+
+_RUN_COLUMNS = (
+    DagRun.logical_date.label("logical_date"),
+    DagRun.run_type.label("run_type"),
+)
+
+
+def _unreported_present(run_ids: Sequence[int], since: datetime, until: datetime) -> Any:
+    """Tries that are the present one of their task instance."""
+    ended = func.coalesce(TaskInstance.end_date, TaskInstance.updated_at)
+    recorded = aliased(_EVENT)
+    return (
+        select(
+            TaskInstance.id.label("id"),
+            TaskInstance.dag_id,
+            TaskInstance.run_id,
+            TaskInstance.task_id,
+            TaskInstance.map_index,
+            TaskInstance.try_number,
+            TaskInstance.max_tries,
+            TaskInstance.state,
+            TaskInstance.start_date,
+            ended.label("end_date"),
+            TaskInstance.operator,
+            TaskInstance.queue,
+            TaskInstance.pool,
+            TaskInstance.hostname,
+            literal(False).label("past"),
+            *_RUN_COLUMNS,
+        )
+        .join(
+            DagRun, and_(DagRun.dag_id == TaskInstance.dag_id, DagRun.run_id == TaskInstance.run_id)
+        )
+        .join(
+            recorded,
+            and_(
+                recorded.c.try_uuid == TaskInstance.id,
+                recorded.c.type == func.concat(_TASK_TYPE, TaskInstance.state),
+            ),
+            isouter=True,
+        )
+        .where(
+            DagRun.id.in_(run_ids),
+            TaskInstance.state.in_(TERMINAL_TASK_STATES),
+            ended > since,
+            ended < until,
+            recorded.c.seq.is_(None),
+        )
+    )
+
+
+def _unreported_past(run_ids: Sequence[int], since: datetime, until: datetime) -> Any:
+    """Tries that Airflow has put into its history: retried or cleared since.
+
+    The history calls a try that is retried ``failed``, so any terminal event of the try counts as its report.
+    """
+    history = TaskInstanceHistory
+    ended = func.coalesce(history.end_date, history.updated_at)
+    recorded = aliased(_EVENT)
+    return (
+        select(
+            history.task_instance_id.label("id"),
+            history.dag_id,
+            history.run_id,
+            history.task_id,
+            history.map_index,
+            history.try_number,
+            history.max_tries,
+            history.state,
+            history.start_date,
+            ended.label("end_date"),
+            history.operator,
+            history.queue,
+            history.pool,
+            history.hostname,
+            literal(True).label("past"),
+            *_RUN_COLUMNS,
+        )
+        .join(DagRun, and_(DagRun.dag_id == history.dag_id, DagRun.run_id == history.run_id))
+        .join(
+            recorded,
+            and_(
+                recorded.c.try_uuid == history.task_instance_id,
+                or_(
+                    recorded.c.type == func.concat(_TASK_TYPE, history.state),
+                    and_(history.state == "failed", recorded.c.type == f"{_TASK_TYPE}up_for_retry"),
+                ),
+            ),
+            isouter=True,
+        )
+        .where(
+            DagRun.id.in_(run_ids),
+            history.state.in_(TERMINAL_TASK_STATES),
+            ended > since,
+            ended < until,
+            recorded.c.seq.is_(None),
+        )
+    )
+
+
+def unfinished_tasks(connection: Connection, run_ids: Sequence[int], *, ended_after: datetime) -> set[int]:
+    """Which of those runs have a task that is not terminal, or became so after ``ended_after``."""
+    found: set[int] = set()
+    for chunk in in_chunks(run_ids, 200):
+        ended = func.coalesce(TaskInstance.end_date, TaskInstance.updated_at)
+        query = (
+            select(DagRun.id)
+            .join(
+                TaskInstance, and_(DagRun.dag_id == TaskInstance.dag_id, DagRun.run_id == TaskInstance.run_id)
+            )
+            .where(
+                DagRun.id.in_(chunk),
+                or_(
+                    and_(TaskInstance.state.in_(TERMINAL_TASK_STATES), ended >= ended_after),
+                    and_(
+                        TaskInstance.state.is_not(None), not_(TaskInstance.state.in_(TERMINAL_TASK_STATES))
+                    ),
+                ),
+            )
+            .distinct()
+        )
+        found.update(connection.execute(query).scalars())
+    return found
+
+
+def task_of(connection: Connection, dag_id: str, task_id: str) -> Any:
+    """The serialized operator of the DAG's latest version, or ``None``. Costs a deserialization."""
+    from airflow.models.serialized_dag import SerializedDagModel
+    from sqlalchemy.orm import Session
+
+    with Session(bind=connection, join_transaction_mode="create_savepoint") as session:
+        serialized = SerializedDagModel.get(dag_id, session=session)
+        dag = serialized.dag if serialized is not None else None
+    return dag.get_task(task_id) if dag is not None and dag.has_task(task_id) else None
+
+
+def newest_asset(connection: Connection) -> int:
+    """The highest ``asset.id``."""
+    return int(connection.execute(select(func.max(AssetModel.id))).scalar() or 0)
+
+
+def newest_asset_event(connection: Connection) -> int:
+    """The highest ``asset_event.id``."""
+    return int(connection.execute(select(func.max(AssetEvent.id))).scalar() or 0)
+
+
+def assets_after(connection: Connection, position: int, limit: int) -> list[Row[Any]]:
+    """Assets created after ``position`` (primary-key range)."""
+    return list(
+        connection.execute(
+            select(*_ASSET_COLUMNS, AssetModel.created_at, AssetModel.extra)
+            .where(AssetModel.id > position)
+            .order_by(AssetModel.id)
+            .limit(limit)
+        )
+    )
+
+
+def asset_events_after(connection: Connection, position: int, limit: int) -> list[Row[Any]]:
+    """Asset events after ``position`` with their assets (primary-key range)."""
+    return list(
+        connection.execute(
+            select(
+                *_ASSET_COLUMNS,
+                AssetEvent.id.label("event_id"),
+                AssetEvent.extra,
+                AssetEvent.timestamp,
+                AssetEvent.source_dag_id,
+                AssetEvent.source_task_id,
+                AssetEvent.source_run_id,
+                AssetEvent.source_map_index,
+            )
+            .join(AssetModel, AssetModel.id == AssetEvent.asset_id)
+            .where(AssetEvent.id > position)
+            .order_by(AssetEvent.id)
+            .limit(limit)
+        )
+    )
+
+
+_ASSET_COLUMNS = (AssetModel.id, AssetModel.name, AssetModel.uri, AssetModel.group)
+
+
+def import_errors(connection: Connection) -> list[Row[Any]]:
+    """The files that fail to parse now: a row a file, so the whole table is short."""
+    return list(
+        connection.execute(
+            select(
+                ParseImportError.id,
+                ParseImportError.timestamp,
+                ParseImportError.filename,
+                ParseImportError.bundle_name,
+                ParseImportError.stacktrace,
+            )
+        )
+    )

@@ -1,0 +1,77 @@
+"""Cursors over Airflow's tables, watched runs, and jobs that one dispatcher at a time does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, insert, or_, select, update
+
+from ml_event_provider.store import schema
+from ml_event_provider.store.engine import in_chunks, insert_new, insert_new_one
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+_CURSOR = schema.cursor
+_WATCHED = schema.watched_run
+
+
+def hold(connection: Connection, name: str, *, holder: str, now: datetime, until: datetime) -> bool:
+    """Take or keep the job ``name`` until ``until``, unless another holds it; say whether it is ours."""
+    take = (
+        update(_CURSOR)
+        .where(
+            _CURSOR.c.name == name,
+            or_(_CURSOR.c.holder.is_(None), _CURSOR.c.holder == holder, _CURSOR.c.held_until < now),
+        )
+        .values(holder=holder, held_until=until)
+    )
+    if connection.execute(take).rowcount == 1:
+        return True
+    insert_new_one(connection, _CURSOR, {"name": name, "position": 0, "since": now})
+    return connection.execute(take).rowcount == 1
+
+
+def let_go(connection: Connection, *, holder: str) -> None:
+    """Give up all jobs of a dispatcher that ends."""
+    connection.execute(
+        update(_CURSOR).where(_CURSOR.c.holder == holder).values(holder=None, held_until=None)
+    )
+
+
+def read(connection: Connection, name: str) -> tuple[int, datetime] | None:
+    """A cursor's position and since when it exists, or ``None`` if it is new."""
+    row = connection.execute(
+        select(_CURSOR.c.position, _CURSOR.c.since).where(_CURSOR.c.name == name)
+    ).first()
+    return None if row is None else (int(row.position), row.since)
+
+
+def start(connection: Connection, name: str, position: int, *, now: datetime) -> tuple[int, datetime]:
+    """Create a cursor at ``position``: what lies before it is not replayed."""
+    connection.execute(insert(_CURSOR).values(name=name, position=position, since=now))
+    return position, now
+
+
+def move(connection: Connection, name: str, position: int) -> None:
+    """Move a cursor on."""
+    connection.execute(update(_CURSOR).where(_CURSOR.c.name == name).values(position=position))
+
+
+def watch(connection: Connection, run_ids: Sequence[int], *, now: datetime) -> None:
+    """Watch dag runs until they ended and are complete."""
+    insert_new(connection, _WATCHED, [{"dag_run_id": run_id, "since": now} for run_id in run_ids])
+
+
+def watched(connection: Connection) -> list[int]:
+    """The dag runs that are watched."""
+    return list(connection.execute(select(_WATCHED.c.dag_run_id)).scalars())
+
+
+def unwatch(connection: Connection, run_ids: Sequence[int]) -> None:
+    """Watch these no longer."""
+    for chunk in in_chunks(run_ids):
+        connection.execute(delete(_WATCHED).where(_WATCHED.c.dag_run_id.in_(chunk)))

@@ -1,0 +1,330 @@
+"""Notifications, their deliveries and attempts; the leases by which dispatchers share the work."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import and_, func, insert, or_, select, update
+
+from ml_event_provider.exceptions import NotFound
+from ml_event_provider.store import schema
+from ml_event_provider.store.engine import can_skip_locked, in_chunks, insert_new, utc_now
+from ml_event_provider.store.events import RecordedEvent, by_seq
+from ml_event_provider.store.schema import DeliveryState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+_NOTIFICATION = schema.notification
+_DELIVERY = schema.delivery
+_ATTEMPT = schema.attempt
+
+_UNFINISHED = (DeliveryState.PENDING, DeliveryState.FAILED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewDelivery:
+    """A delivery to be made: one target of one notification."""
+
+    id: str
+    conn_id: str
+    template: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewNotification:
+    """What one rule says about one event, with its deliveries."""
+
+    id: str
+    workspace: str
+    rule: str
+    rule_version: int
+    severity: str
+    event_seq: int
+    deliveries: tuple[NewDelivery, ...]
+
+
+class Delivery(NamedTuple):
+    """A delivery with all that an attempt needs."""
+
+    id: str
+    notification_id: str
+    workspace: str
+    rule: str
+    rule_version: int
+    severity: str
+    conn_id: str
+    template: str | None
+    options: dict[str, Any]
+    state: str
+    attempts: int
+    next_attempt_at: datetime | None
+    created_at: datetime
+    finished_at: datetime | None
+    code: str
+    reason: str
+    recorded: RecordedEvent | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """How an attempt ended and what becomes of its delivery."""
+
+    delivery_id: str
+    number: int
+    started_at: datetime
+    milliseconds: int
+    outcome: str
+    code: str
+    reason: str
+    state: DeliveryState
+    next_attempt_at: datetime | None = None
+    options: Mapping[str, Any] | None = None
+
+
+class Attempt(NamedTuple):
+    """One try of one delivery."""
+
+    number: int
+    started_at: datetime
+    milliseconds: int
+    outcome: str
+    code: str
+    reason: str
+
+
+def create(connection: Connection, notifications: Sequence[NewNotification], *, now: datetime) -> None:
+    """Create notifications and their deliveries; those that exist stay as they are."""
+    insert_new(
+        connection,
+        _NOTIFICATION,
+        [
+            {
+                "id": one.id,
+                "workspace": one.workspace,
+                "rule": one.rule,
+                "rule_version": one.rule_version,
+                "severity": one.severity,
+                "event_seq": one.event_seq,
+                "created_at": now,
+            }
+            for one in notifications
+        ],
+    )
+    insert_new(
+        connection,
+        _DELIVERY,
+        [
+            {
+                "id": delivery.id,
+                "notification_id": one.id,
+                "conn_id": delivery.conn_id,
+                "template": delivery.template,
+                "options": json.dumps(dict(delivery.options), ensure_ascii=False),
+                "state": DeliveryState.PENDING,
+                "attempts": 0,
+                "next_attempt_at": now,
+                "created_at": now,
+            }
+            for one in notifications
+            for delivery in one.deliveries
+        ],
+    )
+
+
+def lease(
+    connection: Connection, *, owner: str, limit: int, now: datetime, until: datetime
+) -> list[Delivery]:
+    """Lease up to ``limit`` deliveries that are due, or whose lease ran out, until ``until``."""
+    due = (
+        select(_DELIVERY.c.id)
+        .where(
+            or_(
+                and_(_DELIVERY.c.state.in_(_UNFINISHED), _DELIVERY.c.next_attempt_at <= now),
+                and_(_DELIVERY.c.state == DeliveryState.LEASED, _DELIVERY.c.lease_until < now),
+            )
+        )
+        .order_by(_DELIVERY.c.next_attempt_at)
+        .limit(limit)
+    )
+    values = {"state": DeliveryState.LEASED, "lease_owner": owner, "lease_until": until}
+    if can_skip_locked(connection):
+        ids = list(connection.execute(due.with_for_update(skip_locked=True)).scalars())
+        if ids:
+            connection.execute(update(_DELIVERY).where(_DELIVERY.c.id.in_(ids)).values(values))
+    else:
+        if connection.execute(due.limit(1)).first() is None:
+            return []
+        connection.execute(update(_DELIVERY).where(_DELIVERY.c.id.in_(due.scalar_subquery())).values(values))
+        ids = list(
+            connection.execute(
+                select(_DELIVERY.c.id).where(
+                    _DELIVERY.c.lease_owner == owner,
+                    _DELIVERY.c.lease_until == until,
+                    _DELIVERY.c.state == DeliveryState.LEASED,
+                )
+            ).scalars()
+        )
+    return _read(connection, ids)
+
+
+def settle(connection: Connection, settlements: Sequence[Settlement], *, owner: str, now: datetime) -> None:
+    """Record attempts and what became of their deliveries.
+
+    A delivery that another dispatcher leased meanwhile keeps that one's state unless this attempt delivered it.
+    """
+    if not settlements:
+        return
+    connection.execute(
+        insert(_ATTEMPT),
+        [
+            {
+                "delivery_id": one.delivery_id,
+                "number": one.number,
+                "started_at": one.started_at,
+                "milliseconds": one.milliseconds,
+                "outcome": one.outcome,
+                "code": one.code[:100],
+                "reason": one.reason[:1000],
+            }
+            for one in settlements
+        ],
+    )
+    for one in settlements:
+        finished = one.state in {DeliveryState.DELIVERED, DeliveryState.DEAD}
+        values: dict[str, Any] = {
+            "state": one.state,
+            "attempts": one.number,
+            "next_attempt_at": one.next_attempt_at,
+            "lease_owner": None,
+            "lease_until": None,
+            "code": one.code[:100],
+            "reason": one.reason[:1000],
+            "finished_at": now if finished else None,
+        }
+        if one.options is not None:
+            values["options"] = json.dumps(dict(one.options), ensure_ascii=False)
+        query = update(_DELIVERY).where(_DELIVERY.c.id == one.delivery_id).values(values)
+        if one.state != DeliveryState.DELIVERED:
+            query = query.where(_DELIVERY.c.lease_owner == owner)
+        connection.execute(query)
+
+
+def release(connection: Connection, *, owner: str) -> None:
+    """Give back the leases of a dispatcher that ends."""
+    connection.execute(
+        update(_DELIVERY)
+        .where(_DELIVERY.c.lease_owner == owner, _DELIVERY.c.state == DeliveryState.LEASED)
+        .values(state=DeliveryState.PENDING, lease_owner=None, lease_until=None)
+    )
+
+
+def latest(
+    connection: Connection, *, state: str = "", rule: str = "", event_seq: int | None = None, limit: int = 50
+) -> list[Delivery]:
+    """The newest deliveries, newest first."""
+    query = select(_DELIVERY.c.id).order_by(_DELIVERY.c.created_at.desc()).limit(limit)
+    if state:
+        query = query.where(_DELIVERY.c.state == state)
+    if rule or event_seq is not None:
+        query = query.join(_NOTIFICATION, _NOTIFICATION.c.id == _DELIVERY.c.notification_id)
+    if rule:
+        query = query.where(_NOTIFICATION.c.rule == rule)
+    if event_seq is not None:
+        query = query.where(_NOTIFICATION.c.event_seq == event_seq)
+    return _read(connection, list(connection.execute(query).scalars()))
+
+
+def get(connection: Connection, delivery_id: str) -> Delivery:
+    """One delivery by its id.
+
+    :raises NotFound: if there is none.
+    """
+    found = _read(connection, [delivery_id])
+    if not found:
+        raise NotFound(f"there is no delivery {delivery_id!r}; see `airflow ml-events deliveries list`")
+    return found[0]
+
+
+def attempts_of(connection: Connection, delivery_id: str) -> list[Attempt]:
+    """All attempts of a delivery, first to last."""
+    rows = connection.execute(
+        select(_ATTEMPT).where(_ATTEMPT.c.delivery_id == delivery_id).order_by(_ATTEMPT.c.id)
+    )
+    return [
+        Attempt(row.number, row.started_at, row.milliseconds, row.outcome, row.code, row.reason) for row in rows
+    ]
+
+
+def send_again(connection: Connection, *, delivery_id: str = "", all_dead: bool = False) -> int:
+    """Make a delivery that ended (or all dead letters) due again under its old id; say how many.
+
+    :raises NotFound: if ``delivery_id`` names none that ended.
+    """
+    again = {"state": DeliveryState.PENDING, "attempts": 0, "next_attempt_at": utc_now(), "finished_at": None}
+    if all_dead:
+        query = update(_DELIVERY).where(_DELIVERY.c.state == DeliveryState.DEAD)
+        return connection.execute(query.values(again)).rowcount
+    ended = (DeliveryState.DEAD, DeliveryState.DELIVERED, DeliveryState.MUTED, DeliveryState.FAILED)
+    query = update(_DELIVERY).where(_DELIVERY.c.id == delivery_id, _DELIVERY.c.state.in_(ended))
+    if connection.execute(query.values(again)).rowcount == 0:
+        stands = get(connection, delivery_id).state
+        raise NotFound(f"delivery {delivery_id!r} is {stands}: it is on its way already")
+    return 1
+
+
+def count_by_state(connection: Connection) -> dict[str, int]:
+    """How many deliveries stand in each unfinished or dead state."""
+    rows = connection.execute(
+        select(_DELIVERY.c.state, func.count())
+        .where(_DELIVERY.c.state.in_([*_UNFINISHED, DeliveryState.LEASED, DeliveryState.DEAD]))
+        .group_by(_DELIVERY.c.state)
+    )
+    return {str(state): int(count) for state, count in rows}
+
+
+def _read(connection: Connection, ids: Sequence[str]) -> list[Delivery]:
+    rows: dict[str, Any] = {}
+    for chunk in in_chunks(ids):
+        query = (
+            select(
+                _DELIVERY,
+                _NOTIFICATION.c.workspace,
+                _NOTIFICATION.c.rule,
+                _NOTIFICATION.c.rule_version,
+                _NOTIFICATION.c.severity,
+                _NOTIFICATION.c.event_seq,
+            )
+            .join(_NOTIFICATION, _NOTIFICATION.c.id == _DELIVERY.c.notification_id)
+            .where(_DELIVERY.c.id.in_(chunk))
+        )
+        rows.update((row.id, row) for row in connection.execute(query))
+    recorded = by_seq(connection, [row.event_seq for row in rows.values()])
+    return [
+        Delivery(
+            id=row.id,
+            notification_id=row.notification_id,
+            workspace=row.workspace,
+            rule=row.rule,
+            rule_version=row.rule_version,
+            severity=row.severity,
+            conn_id=row.conn_id,
+            template=row.template,
+            options=json.loads(row.options),
+            state=row.state,
+            attempts=row.attempts,
+            next_attempt_at=row.next_attempt_at,
+            created_at=row.created_at,
+            finished_at=row.finished_at,
+            code=row.code,
+            reason=row.reason,
+            recorded=recorded.get(row.event_seq),
+        )
+        for row in (rows[delivery_id] for delivery_id in ids if delivery_id in rows)
+    ]

@@ -1,0 +1,51 @@
+"""The dispatchers that are alive, by their heartbeats."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from sqlalchemy import delete, insert, select, update
+
+from ml_event_provider.store import schema
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+_TABLE = schema.dispatcher
+
+
+class Dispatcher(NamedTuple):
+    """One dispatcher process."""
+
+    id: str
+    hostname: str
+    pid: int
+    embedded: bool
+    started_at: datetime
+    heartbeat_at: datetime
+
+
+def beat(connection: Connection, one: Dispatcher) -> None:
+    """Record a dispatcher's heartbeat; the first one announces it."""
+    changed = connection.execute(
+        update(_TABLE).where(_TABLE.c.id == one.id).values(heartbeat_at=one.heartbeat_at)
+    )
+    if changed.rowcount == 0:
+        connection.execute(insert(_TABLE).values(one._asdict()))
+
+
+def forget(connection: Connection, dispatcher_id: str) -> None:
+    """Remove a dispatcher that ends."""
+    connection.execute(delete(_TABLE).where(_TABLE.c.id == dispatcher_id))
+
+
+def forget_silent(connection: Connection, *, before: datetime) -> None:
+    """Remove dispatchers that were last heard of before a moment."""
+    connection.execute(delete(_TABLE).where(_TABLE.c.heartbeat_at < before))
+
+
+def all_dispatchers(connection: Connection) -> list[Dispatcher]:
+    """All that announced themselves, newest heartbeat first."""
+    return [Dispatcher(*row) for row in connection.execute(select(_TABLE).order_by(_TABLE.c.heartbeat_at.desc()))]

@@ -1,0 +1,87 @@
+"""Connections to Airflow's metadata database, and what differs between the three databases."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from sqlalchemy import Connection, Engine, Table
+
+
+def engine() -> Engine:
+    """Airflow's engine of this process."""
+    from airflow import settings
+
+    if settings.engine is None:
+        settings.configure_orm()
+    if settings.engine is None:
+        raise RuntimeError("Airflow's metadata database is not configured in this process")
+    return settings.engine
+
+
+@contextmanager
+def transaction() -> Iterator[Connection]:
+    """A connection and a transaction that commits at the end, or rolls back on an error."""
+    with engine().begin() as connection:
+        yield connection
+
+
+def utc_now() -> datetime:
+    """The present moment; the one place where the store looks at the clock."""
+    return datetime.now(UTC)
+
+
+def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert the rows whose unique keys are new; leave the others as they are."""
+    if rows:
+        connection.execute(_insert_ignoring(connection, table), list(rows))
+
+
+def insert_new_one(connection: Connection, table: Table, row: Mapping[str, Any]) -> bool:
+    """Insert one row unless its unique key exists; say whether it was new."""
+    return connection.execute(_insert_ignoring(connection, table), dict(row)).rowcount == 1
+
+
+def _insert_ignoring(connection: Connection, table: Table) -> Any:
+    dialect = connection.dialect.name
+    if dialect == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+
+        return postgresql_insert(table).on_conflict_do_nothing()
+    if dialect == "sqlite":
+        from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+        return sqlite_insert(table).on_conflict_do_nothing()
+    from sqlalchemy.dialects.mysql import insert as mysql_insert
+
+    return mysql_insert(table).prefix_with("IGNORE")
+
+
+def can_skip_locked(connection: Connection) -> bool:
+    """Whether ``FOR UPDATE SKIP LOCKED`` works; SQLite has one writer at a time instead."""
+    return connection.dialect.name != "sqlite"
+
+
+def worth_retrying(error: BaseException) -> bool:
+    """Whether a database error may be gone at the next try: locked, deadlock, connection lost."""
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    return isinstance(error, OperationalError)
+
+
+def in_chunks(values: Iterable[Any], size: int = 500) -> Iterator[list[Any]]:
+    """Lists of at most ``size`` values, for ``IN`` clauses that every database takes."""
+    chunk: list[Any] = []
+    for value in values:
+        chunk.append(value)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

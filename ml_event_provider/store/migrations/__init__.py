@@ -1,0 +1,1 @@
+"""Alembic migrations of the ``ml_event_`` tables."""

@@ -1,0 +1,70 @@
+"""Prunes what is older than the retention, in small batches, so that nobody waits for a lock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, exists, select
+
+from ml_event_provider.store import schema
+from ml_event_provider.store.engine import transaction
+from ml_event_provider.store.schema import DeliveryState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+BATCH = 500
+
+
+def prune(before: datetime, *, go_on: Callable[[], bool] = lambda: True) -> int:
+    """Delete events recorded before a moment, with their notifications, deliveries and attempts.
+
+    An event that is not matched yet, or whose delivery is still on its way, stays. Return how many events went.
+    """
+    pruned = 0
+    position = 0
+    while go_on():
+        with transaction() as connection:
+            seqs = list(
+                connection.execute(
+                    select(schema.event.c.seq)
+                    .where(
+                        schema.event.c.recorded_at < before,
+                        schema.event.c.seq > position,
+                        schema.event.c.matched_at.is_not(None),
+                        ~exists(
+                            select(schema.delivery.c.id)
+                            .join(
+                                schema.notification,
+                                schema.notification.c.id == schema.delivery.c.notification_id,
+                            )
+                            .where(
+                                schema.notification.c.event_seq == schema.event.c.seq,
+                                schema.delivery.c.state.in_(
+                                    [DeliveryState.PENDING, DeliveryState.FAILED, DeliveryState.LEASED]
+                                ),
+                            )
+                        ),
+                    )
+                    .order_by(schema.event.c.seq)
+                    .limit(BATCH)
+                ).scalars()
+            )
+            if not seqs:
+                break
+            notifications = select(schema.notification.c.id).where(schema.notification.c.event_seq.in_(seqs))
+            deliveries = select(schema.delivery.c.id).where(
+                schema.delivery.c.notification_id.in_(notifications)
+            )
+            connection.execute(delete(schema.attempt).where(schema.attempt.c.delivery_id.in_(deliveries)))
+            connection.execute(
+                delete(schema.delivery).where(schema.delivery.c.notification_id.in_(notifications))
+            )
+            connection.execute(
+                delete(schema.notification).where(schema.notification.c.event_seq.in_(seqs))
+            )
+            connection.execute(delete(schema.event).where(schema.event.c.seq.in_(seqs)))
+            pruned += len(seqs)
+            position = seqs[-1]
+    return pruned

@@ -1,0 +1,172 @@
+"""The tables. SQLAlchemy Core on a metadata of our own; all names begin with ``ml_event_``.
+
+Times are UTC. ``state`` values are the words of ``DeliveryState``.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from airflow.utils.sqlalchemy import UtcDateTime
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+
+metadata = MetaData()
+
+#: SQLite only counts up INTEGER keys; MySQL's plain TEXT ends at 64 KiB.
+BigKey = BigInteger().with_variant(Integer, "sqlite")
+LongText = Text(16_777_215).with_variant(Text(), "postgresql", "sqlite")
+
+
+class DeliveryState(StrEnum):
+    """Where a delivery stands."""
+
+    PENDING = "pending"
+    LEASED = "leased"
+    #: Tried without success; ``next_attempt_at`` says when again.
+    FAILED = "failed"
+    DELIVERED = "delivered"
+    DEAD = "dead"
+    MUTED = "muted"
+
+
+event = Table(
+    "ml_event_event",
+    metadata,
+    Column("seq", BigKey, primary_key=True, autoincrement=True),
+    Column("id", String(255), nullable=False),
+    Column("source", String(512), nullable=False),
+    Column("type", String(255), nullable=False),
+    Column("subject", String(1024), nullable=False, server_default=""),
+    Column("workspace", String(100), nullable=False),
+    Column("origin", String(20), nullable=False),
+    Column("time", UtcDateTime, nullable=False),
+    Column("recorded_at", UtcDateTime, nullable=False),
+    # Airflow's UUID of the task try, so that the database itself finds what nobody reported.
+    Column("try_uuid", Uuid(), nullable=True),
+    Column("matched_at", UtcDateTime, nullable=True),
+    Column("body", LongText, nullable=False),
+    UniqueConstraint("id", "source", name="ml_event_event_id_source"),
+)
+Index("ml_event_event_try", event.c.try_uuid, event.c.type)
+Index("ml_event_event_type_time", event.c.type, event.c.time)
+Index("ml_event_event_recorded", event.c.recorded_at)
+Index(
+    "ml_event_event_unmatched",
+    event.c.matched_at,
+    event.c.seq,
+    postgresql_where=text("matched_at IS NULL"),
+    sqlite_where=text("matched_at IS NULL"),
+)
+
+rule = Table(
+    "ml_event_rule",
+    metadata,
+    Column("id", BigKey, primary_key=True, autoincrement=True),
+    Column("workspace", String(100), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    Column("managed_by", String(20), nullable=False),
+    Column("definition", LongText, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    UniqueConstraint("workspace", "name", name="ml_event_rule_name"),
+)
+
+notification = Table(
+    "ml_event_notification",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("workspace", String(100), nullable=False),
+    Column("rule", String(200), nullable=False),
+    Column("rule_version", Integer, nullable=False),
+    Column("severity", String(20), nullable=False),
+    Column("event_seq", BigInteger, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+Index("ml_event_notification_event", notification.c.event_seq)
+
+delivery = Table(
+    "ml_event_delivery",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("notification_id", String(36), nullable=False),
+    Column("conn_id", String(250), nullable=False),
+    Column("template", String(250), nullable=True),
+    Column("options", LongText, nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_attempt_at", UtcDateTime, nullable=True),
+    Column("lease_owner", String(100), nullable=True),
+    Column("lease_until", UtcDateTime, nullable=True),
+    Column("code", String(100), nullable=False, server_default=""),
+    Column("reason", String(1000), nullable=False, server_default=""),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("finished_at", UtcDateTime, nullable=True),
+)
+Index("ml_event_delivery_notification", delivery.c.notification_id)
+Index(
+    "ml_event_delivery_due",
+    delivery.c.state,
+    delivery.c.next_attempt_at,
+    postgresql_where=text("state IN ('pending', 'failed', 'leased')"),
+    sqlite_where=text("state IN ('pending', 'failed', 'leased')"),
+)
+Index("ml_event_delivery_state", delivery.c.state, delivery.c.finished_at)
+
+attempt = Table(
+    "ml_event_attempt",
+    metadata,
+    Column("id", BigKey, primary_key=True, autoincrement=True),
+    Column("delivery_id", String(36), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("milliseconds", Integer, nullable=False),
+    Column("outcome", String(20), nullable=False),
+    Column("code", String(100), nullable=False),
+    Column("reason", String(1000), nullable=False),
+)
+Index("ml_event_attempt_delivery", attempt.c.delivery_id)
+
+dispatcher = Table(
+    "ml_event_dispatcher",
+    metadata,
+    Column("id", String(100), primary_key=True),
+    Column("hostname", String(250), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("embedded", Boolean, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("heartbeat_at", UtcDateTime, nullable=False),
+)
+
+# One row a cursor or single-holder job: how far a table was read, who does a job until when.
+cursor = Table(
+    "ml_event_cursor",
+    metadata,
+    Column("name", String(100), primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    Column("since", UtcDateTime, nullable=False),
+    Column("holder", String(100), nullable=True),
+    Column("held_until", UtcDateTime, nullable=True),
+)
+
+# The dag runs that the reconciler has yet to see ended and complete.
+watched_run = Table(
+    "ml_event_watched_run",
+    metadata,
+    Column("dag_run_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("since", UtcDateTime, nullable=False),
+)

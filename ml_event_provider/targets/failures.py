@@ -1,0 +1,76 @@
+"""Network errors in words, without anything of the request in them.
+
+The texts of ``requests`` and ``urllib3`` quote the URL, where many services keep their secret.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import smtplib
+import socket
+import ssl
+from typing import TYPE_CHECKING
+
+import urllib3
+from urllib3.exceptions import NameResolutionError
+from urllib3.exceptions import TimeoutError as PoolTimeout
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def explain(error: BaseException) -> tuple[str, str]:
+    """A code (``"timeout"``, ``"DNS"``, …) and words for a network error."""
+    chain = list(_chain(error))
+    for kinds, code, words in _EXPLANATIONS:
+        for link in chain:
+            if isinstance(link, kinds):
+                detail = _detail(link)
+                return code, f"{words}: {detail}" if detail else words
+    return "network", type(error).__name__
+
+
+#: The first line of which an error in the chain is an instance tells what happened.
+_EXPLANATIONS: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
+    ((socket.gaierror, NameResolutionError), "DNS", "the host name cannot be resolved"),
+    ((ssl.SSLError, urllib3.exceptions.SSLError), "TLS", "no secure connection"),
+    ((ConnectionRefusedError,), "connection refused", "nothing listens there"),
+    ((TimeoutError, PoolTimeout), "timeout", "no complete answer within the time allowed"),
+    (
+        (
+            ConnectionError,
+            smtplib.SMTPServerDisconnected,
+            http.client.RemoteDisconnected,
+            http.client.IncompleteRead,
+            urllib3.exceptions.IncompleteRead,
+        ),
+        "reset",
+        "the server closed the connection before its answer was complete",
+    ),
+    ((http.client.HTTPException, urllib3.exceptions.ProtocolError), "protocol", "the answer is not HTTP"),
+    ((OSError,), "unreachable", "no connection"),
+)
+
+
+def _detail(error: BaseException) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message
+    if isinstance(error, ssl.SSLError):
+        return str(error.reason or "")
+    if isinstance(error, OSError) and type(error) is OSError and error.errno:
+        return os.strerror(error.errno)
+    return ""
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and all that caused it, each once; ``requests`` and ``urllib3`` wrap them in several ways."""
+    waiting, seen = [error], set()
+    while waiting:
+        link = waiting.pop(0)
+        if id(link) in seen:
+            continue
+        seen.add(id(link))
+        yield link
+        causes = (*link.args, getattr(link, "reason", None), link.__cause__, link.__context__)
+        waiting.extend(cause for cause in causes if isinstance(cause, BaseException))

@@ -39,6 +39,8 @@ class Airflow:
         self.database = database or f"sqlite:///{home}/airflow.db"
         self._processes: list[subprocess.Popen[bytes]] = []
         self._token = ""
+        #: Exit codes of components that are no reason to give up waiting.
+        self.expected_codes: tuple[int, ...] = ()
         home.mkdir(parents=True, exist_ok=True)
         self.dags.mkdir(parents=True, exist_ok=True)
         self.environment = {
@@ -96,6 +98,12 @@ class Airflow:
         self._processes.append(process)
         return process
 
+    def kill(self, process: subprocess.Popen[bytes]) -> None:
+        """Kill one component and its children at once, as a power cut would."""
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        self._processes.remove(process)
+
     def stop(self) -> None:
         """End all that was started, children included."""
         for process in reversed(self._processes):
@@ -127,7 +135,7 @@ class Airflow:
             if found:
                 return found
             for process in self._processes:
-                if process.poll() not in (None, 0):
+                if process.poll() not in (None, 0, *self.expected_codes):
                     raise RuntimeError(f"Airflow ended with code {process.returncode}:\n{self.last_lines()}")
             if time.monotonic() > deadline:
                 raise TimeoutError(f"waited {seconds:g} s for {what}\n{self.last_lines()}")

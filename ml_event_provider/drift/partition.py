@@ -96,8 +96,9 @@ def numbers(column: pd.Series) -> np.ndarray:
     """A column as floats; what cannot be read as a number is NaN."""
     import pandas as pd
 
-    values: np.ndarray = pd.to_numeric(column, errors="coerce").to_numpy(dtype="float64",
-    na_value=float("nan")) return values
+    floats = pd.to_numeric(column, errors="coerce")
+    values: np.ndarray = floats.to_numpy(dtype="float64", na_value=float("nan"))
+    return values
 
 
 def categories(column: pd.Series) -> list[str | None]:

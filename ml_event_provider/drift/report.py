@@ -12,7 +12,7 @@ from ml_event_provider.sources.great_expectations import exception_message, expe
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-#: The key under which an expectation's ``meta`` says that it is about drift: ``{"ml_events": {"drift": {…}}}``.
+#: Where an expectation's ``meta`` says that it is about drift: ``{"ml_events": {"drift": {…}}}``.
 META_KEY = "ml_events"
 DRIFTED_SHARE = 0.5
 
@@ -38,9 +38,9 @@ def drift_meta(**fields: Any) -> dict[str, Any]:
 class ColumnDrift:
     """What was found about one column.
 
-    ``value`` and ``threshold`` are in the method's unit: nats (``kl_divergence``), a share 0…1 (``null_share``).
-    ``coefficient`` is the drift as 0…1, ``None`` where it was not measured. A column that was not judged is not
-    drifted, and ``detail`` says why.
+    ``value`` and ``threshold`` are in the method's unit: nats (``kl_divergence``), a share 0…1
+    (``null_share``). ``coefficient`` is the drift as 0…1, ``None`` where it was not measured. A column that
+    was not judged is not drifted, and ``detail`` says why.
     """
 
     column: str
@@ -73,8 +73,8 @@ class ColumnDrift:
 class DriftReport:
     """What a drift check found.
 
-    The dataset drifts when at least the share ``drifted_share_limit`` of the judged columns does, or one of the
-    critical columns. ``measured_coefficient`` replaces the columns' own (see :attr:`coefficient`).
+    The dataset drifts when at least the share ``drifted_share_limit`` of the judged columns does, or one of
+    the critical columns. ``measured_coefficient`` replaces the columns' own (see :attr:`coefficient`).
     """
 
     name: str
@@ -120,9 +120,9 @@ class DriftReport:
     def coefficient(self) -> float:
         """``DriftCoefficient``: 0 where no more drift was measured than chance gives, 1: nothing is alike.
 
-        It is the most drifted column's: 1 - exp(-d) of its divergence d less the mean divergence by chance; for
-        missing values the rise of their share; 1 for a column that is gone. Where a classifier measured the drift
-        it is the classifier's.
+        It is the most drifted column's: 1 - exp(-d) of its divergence d less the mean divergence by chance;
+        for missing values the rise of their share; 1 for a column that is gone. Where a classifier measured
+        the drift it is the classifier's.
         """
         if self.measured_coefficient is not None:
             return self.measured_coefficient

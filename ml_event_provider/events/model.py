@@ -190,6 +190,11 @@ def _check_characters(what: str, value: str) -> None:
         )
 
 
+def attribute_text(name: str, text: str) -> str:
+    """``text`` as the attribute ``name`` may hold it: cut to its length, U+FFFD for each forbidden character."""
+    return _FORBIDDEN.sub("\ufffd", text[: MAX_LENGTH[name]])
+
+
 def _check_extension(name: object, value: object) -> None:
     """CloudEvents 1.0, sections "Naming conventions" and "Type system"."""
     if not isinstance(name, str) or not _EXTENSION_NAME.fullmatch(name):

@@ -28,7 +28,7 @@ _MRKDWN_MARKS = str.maketrans({"*": "\u2217", "~": "\u223c", "`": "\u02cb"})
 
 
 class Markdown(Dialect):
-    """The part of Markdown that DingTalk shows: headings, bold, links, quotes and lists; no tables, no fences.
+    """The part of Markdown that DingTalk shows: headings, bold, links, quotes, lists; no tables or fences.
 
     Lines break only where they end with two spaces.
     """

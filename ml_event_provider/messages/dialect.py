@@ -1,7 +1,8 @@
 """What a dialect can say, as plain text and as the inside of JSON strings.
 
-A template calls a dialect's functions (``{{ bold(data.dag_id) }}``), so that one template serves all channels.
-What they return is :class:`Written`; every other text is data and is escaped when it is put into the message.
+A template calls a dialect's functions (``{{ bold(data.dag_id) }}``), so that one template serves all
+channels. What they return is :class:`Written`; every other text is data and is escaped when it is put into
+the message.
 """
 
 from __future__ import annotations

@@ -101,6 +101,13 @@ def percent(value: Any) -> Any:
     return value if found is None else f"{found * 100:.3g}%"
 
 
+def listed(value: Any) -> list[Any]:
+    """A list as it is; a text or number as a list of it; nothing, or an object, as an empty list."""
+    if isinstance(value, list | tuple):
+        return list(value)
+    return [value] if isinstance(value, str | int | float) and value != "" else []
+
+
 def failure(exception: Any) -> Any:
     """An exception in one line: ``ValueError: shapes differ``."""
     if isinstance(exception, dict):
@@ -186,6 +193,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "cut": cut,
     "number": number,
     "percent": percent,
+    "listed": listed,
     "failure": failure,
     "frames": frames,
     "markdown": _for_dialect("markdown"),

@@ -13,6 +13,8 @@ from ml_event_provider.exceptions import TemplateProblem
 from ml_event_provider.messages.plain import text_of
 
 MAX_STEPS = 100_000
+#: A call takes about ten times as long as a turn of a loop.
+STEPS_OF_A_CALL = 10
 MAX_RANGE = 10_000
 #: Characters in a text; items and characters in a container, counted as often as they would be printed.
 MAX_SIZE = 1_000_000

@@ -16,7 +16,7 @@ MONO = "font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,'Liberation Mono'
 TONES = {"bad": "#d1393f", "warn": "#c17d11", "good": "#2a9249", "info": "#2f6fdb", "quiet": "#7d8590"}
 
 #: The first button is the one to press.
-_FIRST, _FURTHER = "background:#2f6fdb;color:#ffffff", "color:#2f6fdb"
+_FIRST, _FURTHER = "background:#2f6fdb;color:#ffffff", "color:#3b7ddd"
 
 
 class Html(Dialect):
@@ -50,7 +50,7 @@ class Html(Dialect):
         address = self.address(url)
         if not address:
             return self.inline(text)
-        return Written(f'<a href="{address}" style="color:#2f6fdb">{self.inline(text)}</a>')
+        return Written(f'<a href="{address}" style="color:#3b7ddd">{self.inline(text)}</a>')
 
     def headline(self, title: Any, tone: str = "info") -> Written:
         """A heading with a bar in the tone's colour."""
@@ -112,7 +112,7 @@ class Html(Dialect):
         shown = [(text, self.address(url)) for text, url in pairs if self.address(url)]
         buttons = "\n".join(
             f'<a href="{address}" style="display:inline-block;margin:0 8px 8px 0;padding:8px 16px;'
-            f"border-radius:6px;border:1px solid #2f6fdb;text-decoration:none;font-weight:600;font-size:14px;"
+            f"border-radius:6px;border:1px solid #3b7ddd;text-decoration:none;font-weight:600;font-size:14px;"
             f'{_FIRST if number == 0 else _FURTHER}">{self.inline(text)}</a>'
             for number, (text, address) in enumerate(shown)
         )

@@ -22,6 +22,7 @@ _INVISIBLE = re.compile(
     "[\x00-\x08\x0e-\x1b\x1f\x7f-\x84\x86-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\U000e0000-\U000e007f]"
 )
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_ODD = re.compile(f"{_NEWLINES.pattern}|{_INVISIBLE.pattern}|{_SURROGATE.pattern}")
 _SPACES = re.compile(r"\s+")
 #: Runs of spaces that are more than one plain space.
 _GAPS = re.compile(r"[^\S ]\s*| \s+")
@@ -31,7 +32,7 @@ _JOINED = frozenset("\u200c\u200d\ufe0e\ufe0f\u20e3")
 
 def clean(text: str) -> str:
     """``text`` with ``\\n`` as its only line break, and without what cannot be seen or encoded."""
-    if text.isascii() and text.isprintable():
+    if (text.isascii() and text.isprintable()) or not _ODD.search(text):
         return text
     return _SURROGATE.sub("\ufffd", _INVISIBLE.sub("", _NEWLINES.sub("\n", text)))
 

@@ -11,7 +11,7 @@ _SITE: Final = "https://airflow.example.com"
 _RUN: Final = {"dag_id": "churn_training", "run_id": "scheduled__2026-11-22T06:00:00+00:00"}
 _RUN_URL: Final = f"{_SITE}/dags/churn_training/runs/scheduled__2026-11-22T06%3A00%3A00%2B00%3A00"
 _TRACEBACK: Final = """Traceback (most recent call last):
-  File "/opt/airflow/lib/python3.11/site-packages/airflow/sdk/execution_time/task_runner.py", line 1412, in run
+  File "/opt/airflow/lib/python3.11/site-packages/airflow/sdk/task_runner.py", line 1412, in run
     result = execute(context=context)
   File "/opt/airflow/dags/churn/train.py", line 87, in train
     model = fit(features, labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from dataclasses import dataclass, field
@@ -24,17 +25,21 @@ if TYPE_CHECKING:
 
     from ml_event_provider.events.model import Event
 
+log = logging.getLogger(__name__)
+
 MAX_OUTPUT_BYTES = 512 * 1024
+#: The longest title that a JSON template gets.
+MAX_TITLE_BYTES = 1000
 _GAPS = re.compile(r"\n(?:[ \t]*\n){2,}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendered:
-    """A message: ``title`` is one line of plain text, ``body`` is in the dialect, ``parts`` are further blocks.
+    """A message: ``title`` is one line of plain text, ``body`` in the dialect, ``parts`` are further blocks.
 
     ``parts`` holds ``html`` for e-mail, and ``json`` for a webhook whose template has such a block.
-    ``template`` is the file that was used; ``problems`` say what was wrong with it, or with one that could not
-    be used.
+    ``template`` is the file that was used; ``problems`` say what was wrong with it, or with one that could
+    not be used.
     """
 
     title: str
@@ -128,17 +133,34 @@ class Renderer:
     ) -> str:
         """A user's JSON template, ``source``, filled with the event; ``more`` are further variables.
 
+        ``title`` and ``body`` are the usual message's, unless ``more`` has them.
         ``{{ … }}`` is escaped for the inside of a JSON string; ``{{ … | tojson }}`` writes a whole value.
 
         :raises TemplateProblem: if the template fails or its result is not JSON; names the line.
         """
         values = {**more, **_values(event, channel, rule, severity, options)}
-        with spending(Budget(self.seconds, self.clock)):
+        if not more.keys() >= {"title", "body"}:
+            usual = self.render(
+                event,
+                channel=channel,
+                dialect="json",
+                max_title_bytes=MAX_TITLE_BYTES,
+                max_body_bytes=MAX_OUTPUT_BYTES,
+                rule=rule,
+                severity=severity,
+                options=options,
+            )
+            values = {"title": usual.title, "body": usual.body, **values}
+        with spending(Budget(self.seconds, self.clock)) as budget:
             try:
                 template = self._from_text(source)
                 text = template.environment.concat(template.root_render_func(template.new_context(values)))
-            except Exception as error:  # noqa: BLE001 -- a user's template can raise anything
+            except Exception as error:
                 raise problem("JSON template", error) from error
+        for missing in budget.missing:
+            log.warning(
+                "A JSON template uses %r, which event %s of type %s has not", missing, event.id, event.type
+            )
         return validated(text, "JSON template")
 
     def check(self, name: str) -> None:
@@ -148,7 +170,7 @@ class Renderer:
         """
         try:
             self._sandboxes["text"].get_template(name)
-        except Exception as error:  # noqa: BLE001 -- the compiler can raise anything on strange sources
+        except Exception as error:
             raise problem(f"template {name!r}", error) from error
 
     def _preferred(
@@ -206,7 +228,7 @@ class Renderer:
             try:
                 for sandbox, parts in wanted.items():
                     blocks |= run(self._sandboxes[sandbox].get_template(name), values, parts)
-            except Exception as error:  # noqa: BLE001 -- a user's template can raise anything
+            except Exception as error:
                 raise problem(f"template {name!r}", error) from error
         if "json" in blocks:
             validated(blocks["json"], f"template {name!r}")

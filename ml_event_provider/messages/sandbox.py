@@ -1,4 +1,4 @@
-"""Where templates run: they read values and call the dialect's functions, and can neither reach nor exhaust more.
+"""Where templates run: they read values and call functions of the dialect, and reach or exhaust no more.
 
 Beside Jinja's sandbox: loop steps, calls, operations and filters are counted (``limits``); ranges, texts,
 containers and whole numbers have a size; attributes and filters are allowed by name. So every template ends
@@ -71,17 +71,17 @@ def _names(text: str) -> frozenset[str]:
 
 #: Jinja's filters that cannot make much of little.
 JINJA = _names(
-    """abs capitalize count d default dictsort first float groupby int items last length list lower map max min
-    reject rejectattr reverse select selectattr sort string title trim unique upper urlencode wordcount"""
+    """abs capitalize count d default dictsort first float groupby int items last length list lower map max
+    min reject rejectattr reverse select selectattr sort string title trim unique upper urlencode wordcount"""
 )
 #: What templates may read of each kind of object, beside the items of mappings and lists.
 _ALLOWED: tuple[tuple[Any, frozenset[str]], ...] = (
     (
         str,
         _names(
-            """capitalize casefold count endswith find index isalnum isalpha isdecimal isdigit islower isnumeric
-            isspace istitle isupper lower lstrip partition removeprefix removesuffix rfind rindex rpartition rsplit
-            rstrip split splitlines startswith strip swapcase title upper"""
+            """capitalize casefold count endswith find index isalnum isalpha isdecimal isdigit islower
+            isnumeric isspace istitle isupper lower lstrip partition removeprefix removesuffix rfind rindex
+            rpartition rsplit rstrip split splitlines startswith strip swapcase title upper"""
         ),
     ),
     (Mapping, _names("get items keys values")),
@@ -197,7 +197,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         budget.missing[value.path] = None
         return Written("")
 
-    def concat(self, pieces: Iterable[str]) -> Written:  # type: ignore[override]
+    def concat(self, pieces: Iterable[str]) -> Written:
         """What a block, macro or template wrote (Jinja joins with this)."""
         found: list[str] = []
         length = 0
@@ -266,7 +266,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
         """Call a function, counted."""
-        step()
+        step(limits.STEPS_OF_A_CALL)
         return checked(super().call(__context, __obj, *args, **kwargs))
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
@@ -290,7 +290,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def _load_template(self, name: str, globals: Any) -> Template:
         step()
-        return cast("Template", super()._load_template(name, globals))
+        return super()._load_template(name, globals)
 
 
 def _counted(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,6 +1,7 @@
 """``MlEventAction``: a Great Expectations checkpoint publishes its result as an event.
 
-Importing this module imports Great Expectations (seconds, and some 230 MB), so import it where a checkpoint is made.
+Importing this module imports Great Expectations (seconds, and some 230 MB): import it where a checkpoint is
+made, not at the top of a DAG file.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ class MlEventAction(ValidationAction):
     """Publishes ``ml.data_validation.success`` or ``.failed`` after a checkpoint has run.
 
     Expectations whose ``meta`` marks them as being about drift (``drift_meta()``) also give
-    ``ml.dataset.drift_detected``, when half of them or a critical one failed. Works in an Airflow task (the event then
-    names DAG, run and task) and outside. It never aborts the checkpoint: what went wrong is logged and returned as
-    ``{"published": False, "reason": ...}``.
+    ``ml.dataset.drift_detected``, when half of the columns or a critical one drifted. Works in an Airflow
+    task (the event then names DAG, run and task) and outside. It never aborts the checkpoint: what went wrong
+    is logged and returned as ``{"published": False, "reason": ...}``.
 
-    ``workspace`` is ``[ml_events] workspace`` if empty; ``on="failure"`` publishes failed validations only (drift is
-    published in any case); ``conn_id`` names the connection to the ingest endpoint.
+    ``workspace`` is ``[ml_events] workspace`` if empty; ``on="failure"`` publishes failed validations only
+    (drift is published in any case); ``conn_id`` names the connection to the ingest endpoint.
     """
 
     type: Literal["ml_event"] = "ml_event"

@@ -10,22 +10,22 @@ from typing import Final
 BITS: Final = {4: 32, 6: 128}
 
 _V4 = re.compile(r"([0-9]+)\.([0-9]+)\.([0-9]+)\.([0-9]+)", re.ASCII)
-_V6 = re.compile(r"[0-9a-fA-F:]*:[0-9a-fA-F:]*", re.ASCII)
+_V6 = re.compile(r"[0-9a-fA-F:]{2,45}", re.ASCII)
 
 
 def address(text: str) -> tuple[int, int] | None:
     """``(version, number)`` of an IP address, or ``None``. IPv4 parts are decimal, zeros before them count nothing."""
-    if len(text) > 45:
-        return None
-    found = _V4.fullmatch(text)
-    if found:
-        parts = [int(part) for part in found.groups()]
-        if max(parts) > 255:
+    if ":" in text:
+        if not _V6.fullmatch(text):
             return None
-        return 4, (parts[0] << 24) | (parts[1] << 16) | (parts[2] << 8) | parts[3]
-    if _V6.fullmatch(text):
         try:
             return 6, int.from_bytes(inet_pton(AF_INET6, text), "big")
         except OSError:
             return None
-    return None
+    found = _V4.fullmatch(text) if text[:1].isdigit() and len(text) <= 45 else None
+    if found is None:
+        return None
+    first, second, third, last = map(int, found.groups())
+    if first > 255 or second > 255 or third > 255 or last > 255:
+        return None
+    return 4, (first << 24) | (second << 16) | (third << 8) | last

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from ml_event_provider.rules.addresses import address
 from ml_event_provider.rules.errors import InvalidPattern, shown
 from ml_event_provider.rules.operators import RESERVED, predicate
 from ml_event_provider.rules.predicates import Equal, Predicate, Present, SameEvent
 from ml_event_provider.rules.values import ABSENT, Plain
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 MAX_FIELDS: Final = 256
 MAX_ALTERNATIVES: Final = 1000
 MAX_DEPTH: Final = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Leaf:
+class Leaf(NamedTuple):
     """What one field must be: one of ``values``, or such that one of ``predicates`` holds.
 
     A missing field is ``Leaf((ABSENT,))`` and nothing else; a comparison with another field stands alone.
@@ -46,8 +45,7 @@ def compile_pattern(pattern: Any) -> list[Alternative]:
     """
     if not isinstance(pattern, dict):
         raise InvalidPattern("", f"an event pattern is a JSON object, not {shown(pattern)}")
-    compiler = _Compiler()
-    return [tuple(group for group in found if group) for found in compiler.fields(pattern, "", 0)]
+    return [tuple(group for group in found if group) for found in _Compiler().fields(pattern, "", 0)]
 
 
 def parse_json(text: str) -> dict[str, Any]:
@@ -93,14 +91,16 @@ class _Compiler:
         result: list[Alternative] = [({},)]
         for name, value in found.items():
             if not isinstance(name, str):
-                raise InvalidPattern(where, f"the field name {shown(name)} must be a string; put it in quotes")
+                raise InvalidPattern(
+                    where, f"the field name {shown(name)} must be a string; put it in quotes"
+                )
             result = _both(where, result, self.field(name, value, prefix, depth))
         return result
 
     def field(self, name: str, value: Any, prefix: str, depth: int) -> list[Alternative]:
         path = prefix + name
         if name == "$or":
-            if _is_combination(value, 2):
+            if is_combination(value, 2):
                 return [found for item in value for found in self.fields(item, prefix, depth + 1)]
             _check_or(prefix[:-1], value)
         if name == "$and":
@@ -119,8 +119,10 @@ class _Compiler:
         """``$and``: objects of fields, or what one list field must contain, each matched for itself."""
         where = prefix[:-1]
         if not isinstance(value, list) or not value:
-            raise InvalidPattern(where, f"wants a list that is not empty, not {shown(value)}", operator="$and")
-        fields = _is_combination(value, 1)
+            raise InvalidPattern(
+                where, f"wants a list that is not empty, not {shown(value)}", operator="$and"
+            )
+        fields = is_combination(value, 1)
         if not fields and not prefix:
             raise InvalidPattern(where, "wants objects of fields here", operator="$and")
         result: list[Alternative] = [({},)]
@@ -132,29 +134,42 @@ class _Compiler:
     def leaf(self, path: str, elements: list[Any]) -> list[Alternative]:
         if not elements:
             raise InvalidPattern(path, "an empty list matches nothing; write the allowed values")
+        if path.count(".") > MAX_DEPTH:
+            raise InvalidPattern(path[:60], f"a path has at most {MAX_DEPTH} dots")
         self.count += 1
         if self.count > MAX_FIELDS:
             raise InvalidPattern(path, f"a pattern has at most {MAX_FIELDS} fields")
-        asked = dict.fromkeys(predicate(path, element) for element in elements)
-        leaves = [Leaf(predicates=(item,)) for item in asked if isinstance(item, SameEvent)]
-        if Equal(ABSENT) in asked:
-            leaves.append(MISSING_FIELD)
-        values: list[Plain] = []
-        others: list[Predicate] = []
-        for item in asked:
-            if isinstance(item, Equal):
-                if item.value is not ABSENT:
-                    values.append(item.value)
-            elif not isinstance(item, SameEvent):
-                others.append(item)
-        if Present() in asked:
-            leaves.append(Leaf(predicates=(Present(),)))
-        elif values or others:
-            leaves.append(Leaf(tuple(values), tuple(others)))
-        return [({path: leaf},) for leaf in leaves]
+        values: dict[Plain, None] = {}
+        others: dict[Predicate, None] = {}
+        for element in elements:
+            if type(element) is str and address(element) is None:
+                values[element] = None
+                continue
+            asked = predicate(path, element)
+            if isinstance(asked, Equal):
+                values[asked.value] = None
+            else:
+                others[asked] = None
+        if not others and ABSENT not in values:
+            return [({path: Leaf((*values,))},)]
+        return [({path: leaf},) for leaf in _leaves(values, others)]
 
 
-def _is_combination(value: Any, least: int) -> bool:
+def _leaves(values: dict[Plain, None], predicates: dict[Predicate, None]) -> Iterator[Leaf]:
+    """The leaves of one field that exclude or do not fit each other, as alternatives."""
+    if ABSENT in values:
+        yield MISSING_FIELD
+    yield from (Leaf(predicates=(item,)) for item in predicates if isinstance(item, SameEvent))
+    if Present() in predicates:
+        yield Leaf(predicates=(Present(),))
+        return
+    named = tuple(value for value in values if value is not ABSENT)
+    others = tuple(item for item in predicates if not isinstance(item, SameEvent))
+    if named or others:
+        yield Leaf(named, others)
+
+
+def is_combination(value: Any, least: int) -> bool:
     """Whether a list holds objects of fields rather than operators."""
     return (
         isinstance(value, list)
@@ -170,8 +185,11 @@ def _check_or(path: str, value: Any) -> None:
         problem = f"wants a list of objects, not {shown(value)}"
     elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
         names = [name for item in value if isinstance(item, dict) for name in item]
-        lists = any(isinstance(item, dict) and any(isinstance(v, dict | list) for n, v in item.items() if n not in RESERVED)
-                    for item in value)
+        lists = any(
+            isinstance(item, dict)
+            and any(isinstance(v, dict | list) for n, v in item.items() if n not in RESERVED)
+            for item in value
+        )
         if lists:
             reserved = sorted(RESERVED.intersection(names))
             if reserved:
@@ -179,13 +197,20 @@ def _check_or(path: str, value: Any) -> None:
             elif len(value) < 2:
                 problem = "wants two objects or more"
             else:
-                problem = f"wants objects only, not {shown(next(i for i in value if not isinstance(i, dict)))}"
+                problem = (
+                    f"wants objects only, not {shown(next(i for i in value if not isinstance(i, dict)))}"
+                )
     if problem:
         raise InvalidPattern(path, problem, operator="$or")
 
 
 def _both(path: str, left: list[Alternative], right: list[Alternative]) -> list[Alternative]:
-    """All combinations of two lists of alternatives."""
+    """All combinations of two lists of alternatives. The left one may be changed."""
+    if len(left) == 1 and len(right) == 1:
+        one, other = left[0], right[0]
+        if one[0].keys().isdisjoint(other[0]):
+            one[0].update(other[0])
+            return left if len(other) == 1 else [(*one, *other[1:])]
     if len(left) * len(right) > MAX_ALTERNATIVES:
         raise InvalidPattern(
             path,
@@ -196,7 +221,8 @@ def _both(path: str, left: list[Alternative], right: list[Alternative]) -> list[
         twice = one[0].keys() & other[0].keys()
         if twice:
             raise InvalidPattern(
-                min(twice), "the field stands twice in one pattern; join its lists, or use $and for both to hold"
+                min(twice),
+                "the field stands twice in one pattern; join its lists, or use $and for both to hold",
             )
         result.append(({**one[0], **other[0]}, *one[1:], *other[1:]))
     return result

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ml_event_provider.rules.predicates import SameEvent
 from ml_event_provider.rules.values import ABSENT, Plain
@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ml_event_provider.rules.compiler import Leaf
-    from ml_event_provider.rules.tree import Membership
 
+#: Where a value stands: pairs (array, index of the element). Values that agree on all arrays they share combine.
+Membership = tuple[tuple[int, int], ...]
 #: What an event has in one slot: one entry, or several with their places in arrays.
 Cell = "Entry | tuple[tuple[Entry, Membership], ...]"
 
@@ -26,7 +27,7 @@ class Entry:
         self.value = value
         #: The alternatives that are registered under one of the value's keys.
         self.candidates = candidates
-        self.verdicts: dict[Condition, bool] = {}
+        self.verdicts: dict[Condition, bool] | None = None
         #: Whether a result with this entry is worth keeping.
         self.seen = True
 
@@ -52,11 +53,19 @@ class Condition:
         """Whether the values of an entry fulfil the condition."""
         if self.values is not None:
             return entry.value in self.values
-        verdict = entry.verdicts.get(self)
+        verdicts = entry.verdicts
+        if verdicts is None:
+            verdicts = entry.verdicts = {}
+        verdict = verdicts.get(self)
         if verdict is None:
             value = entry.value
-            verdict = value in self.leaf.values or any(item.test(value) for item in self.leaf.predicates)
-            entry.verdicts[self] = verdict
+            verdict = value in self.leaf.values
+            if not verdict:
+                for item in self.leaf.predicates:
+                    if item.test(value):
+                        verdict = True
+                        break
+            verdicts[self] = verdict
         return verdict
 
     def compares(self, left: Entry, right: Entry) -> bool:
@@ -77,23 +86,27 @@ class Alternative:
         self.groups = groups
         self.conditions = groups[0] if len(groups) == 1 else tuple(item for group in groups for item in group)
 
-    def holds(self, cells: Sequence[Entry]) -> bool:
-        """Whether all conditions hold for an event without arrays."""
+    def holds(self, cells: Sequence[Any]) -> bool:
+        """Whether all conditions hold for an event, of which ``cells`` has an entry, or several, for each slot."""
+        arrays = False
         for condition in self.conditions:
+            cell = cells[condition.slot]
+            if type(cell) is tuple:
+                arrays = True
+                continue
             values = condition.values
             if values is not None:
-                if cells[condition.slot].value not in values:
+                if cell.value not in values:
                     return False
             elif condition.other >= 0:
-                if not condition.compares(cells[condition.slot], cells[condition.other]):
+                other = cells[condition.other]
+                if type(other) is tuple:
+                    arrays = True
+                elif not condition.compares(cell, other):
                     return False
-            elif not condition.accepts(cells[condition.slot]):
+            elif not condition.accepts(cell):
                 return False
-        return True
-
-    def holds_in_arrays(self, cells: Sequence[Entry | tuple[tuple[Entry, Membership], ...]]) -> bool:
-        """Whether all conditions hold for an event some of whose cells have several values."""
-        return all(_group_holds(group, cells) for group in self.groups)
+        return not arrays or all(_group_holds(group, cells) for group in self.groups)
 
 
 def _pairs(cell: Entry | tuple[tuple[Entry, Membership], ...]) -> Iterable[tuple[Entry, Membership]]:
@@ -159,7 +172,9 @@ def _consistent(choices: list[set[Membership]], absences: list[set[Membership]])
     states: set[Membership] = {()}
     for number, options in enumerate(choices):
         # Arrays that nobody asks about later are forgotten, which keeps the states few.
-        later = {array for other in (*choices[number + 1 :], *absences) for place in other for array, _ in place}
+        later = {
+            array for other in (*choices[number + 1 :], *absences) for place in other for array, _ in place
+        }
         states = {tuple(item for item in merged if item[0] in later) for merged in _joined(states, options)}
         if not states:
             return False

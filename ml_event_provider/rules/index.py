@@ -12,16 +12,15 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
 from ml_event_provider.rules.compiler import compile_pattern
+from ml_event_provider.rules.reader import ArrayReader, read
 from ml_event_provider.rules.registry import Registry
-from ml_event_provider.rules.tree import Membership, Node, Reader, build, fields_of
-from ml_event_provider.rules.values import plain
+from ml_event_provider.rules.tree import Node, build
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from ml_event_provider.rules.conditions import Entry
     from ml_event_provider.rules.table import Table
-    from ml_event_provider.rules.values import Plain
 
 #: How many results a snapshot remembers, and how many rule names in all of them.
 MAX_RESULTS: Final = 16_384
@@ -29,7 +28,7 @@ MAX_RESULT_NAMES: Final = 500_000
 #: Events with more values in arrays than this are matched anew each time.
 MAX_REMEMBERED_VALUES: Final = 64
 
-_MISSING: Final = object()
+_NONE: Final[frozenset[str]] = frozenset()
 
 
 class Paths:
@@ -52,7 +51,7 @@ class Paths:
 class Snapshot:
     """The index as it was after one change."""
 
-    __slots__ = ("blank", "names", "paths", "results", "tables")
+    __slots__ = ("blank", "fresh", "names", "paths", "results", "tables")
 
     def __init__(self, paths: Paths, tables: list[Table]) -> None:
         self.paths = paths
@@ -61,109 +60,45 @@ class Snapshot:
         self.blank: list[Entry] = [table.absent for table in tables]
         self.results: dict[tuple[Any, ...], frozenset[str]] = {}
         self.names = 0
+        #: The slots whose values may all be new.
+        self.fresh = [slot for slot, table in enumerate(tables) if table.fresh]
 
     def match(self, event: Mapping[str, Any]) -> frozenset[str]:
         """The names of the rules whose pattern the event matches."""
         cells: list[Any] = self.blank.copy()
-        several: dict[int, list[tuple[Entry, Membership]]] = {}
-        self._read(self.paths.root, event, cells, several)
-        if several:
-            return self._match_several(cells, several)
+        readers: list[ArrayReader] = []
+        read(self.paths.root, event, self.tables, cells, readers)
+        if readers and readers[0].fill(cells, self.blank) > MAX_REMEMBERED_VALUES:
+            return self._search(cells)
         signature = tuple(cells)
         found = self.results.get(signature)
         if found is None:
-            found = frozenset(self._search(cells))
-            self._remember(signature, cells, found)
+            found = self._search(cells)
+            self._remember(signature, found)
         return found
 
-    def _read(
-        self, node: Node, document: Mapping[str, Any], cells: list[Any], several: dict[int, list[tuple[Entry, Membership]]]
-    ) -> None:
-        """Fill the cells; values in arrays and under dotted names go to ``several``."""
-        tables = self.tables
-        get = document.get
-        for name, slot, child in fields_of(node, document) if len(node.fields) > 8 else node.fields:
-            value = get(name, _MISSING)
-            kind = type(value)
-            if kind is str:
-                if slot >= 0:
-                    table = tables[slot]
-                    cells[slot] = table.memo.get(value) or table.entry(value)
-            elif kind is dict:
-                if child.fields:
-                    self._read(child, value, cells, several)
-            elif value is _MISSING:
-                continue
-            elif kind is int or kind is float or kind is bool or value is None:
-                if slot >= 0:
-                    known = plain(value)
-                    table = tables[slot]
-                    cells[slot] = table.memo.get(known) or table.entry(known)
-            else:
-                self._read_several(child, value, several)
-        if node.dotted and not document.keys().isdisjoint(node.dotted):
-            for name in sorted(document.keys() & node.dotted.keys()):
-                self._read_several(node.dotted[name], document[name], several)
-
-    def _read_several(self, node: Node, value: Any, several: dict[int, list[tuple[Entry, Membership]]]) -> None:
-        def emit(slot: int, found: Plain, membership: Membership) -> None:
-            several.setdefault(slot, []).append((self.tables[slot].entry(found), membership))
-
-        # Arrays get numbers that no other field's arrays have.
-        reader = Reader(emit)
-        reader.arrays = sum(map(len, several.values())) << 20 if several else 0
-        reader.read(node, value)
-
-    def _match_several(
-        self, cells: list[Any], several: dict[int, list[tuple[Entry, Membership]]]
-    ) -> frozenset[str]:
-        count = 0
-        arrays = False
-        for slot, pairs in several.items():
-            if cells[slot] is not self.blank[slot]:
-                pairs.append((cells[slot], ()))
-            unique = tuple(dict.fromkeys(pairs))
-            if len(unique) == 1 and not unique[0][1]:
-                cells[slot] = unique[0][0]
-            else:
-                cells[slot] = unique
-                count += len(unique)
-                arrays = True
-        if count > MAX_REMEMBERED_VALUES:
-            return frozenset(self._search_in_arrays(cells))
-        signature = tuple(cells)
-        found = self.results.get(signature)
-        if found is None:
-            found = frozenset(self._search_in_arrays(cells) if arrays else self._search(cells))
-            self._remember(signature, cells, found)
-        return found
-
-    def _search(self, cells: list[Entry]) -> set[str]:
+    def _search(self, cells: list[Any]) -> frozenset[str]:
+        """Verify the alternatives to which the values lead."""
         names: set[str] = set()
         for cell in cells:
-            for alternative in cell.candidates:
-                if alternative.name not in names and alternative.holds(cells):
-                    names.add(alternative.name)
-        return names
-
-    def _search_in_arrays(self, cells: list[Any]) -> set[str]:
-        names: set[str] = set()
-        for cell in cells:
-            for entry in dict.fromkeys(entry for entry, _ in cell) if type(cell) is tuple else (cell,):
+            for entry in dict.fromkeys([entry for entry, _ in cell]) if type(cell) is tuple else (cell,):
                 for alternative in entry.candidates:
-                    if alternative.name not in names and alternative.holds_in_arrays(cells):
+                    if alternative.name not in names and alternative.holds(cells):
                         names.add(alternative.name)
-        return names
+        return frozenset(names) if names else _NONE
 
-    def _remember(self, signature: tuple[Any, ...], cells: list[Any], found: frozenset[str]) -> None:
+    def _remember(self, signature: tuple[Any, ...], found: frozenset[str]) -> None:
         """Keep a result, unless a value was met for the first time: it may never come again."""
-        known = True
-        for cell in cells:
-            for entry in (entry for entry, _ in cell) if type(cell) is tuple else (cell,):
-                known = known and entry.seen
-                entry.seen = True
-        if not known:
-            return
+        if self.fresh:
+            known = True
+            for slot in self.fresh:
+                cell = signature[slot]
+                for entry in [entry for entry, _ in cell] if type(cell) is tuple else (cell,):
+                    if not entry.seen:
+                        known = False
+                        entry.seen = True
+            if not known:
+                return
         if len(self.results) >= MAX_RESULTS or self.names > MAX_RESULT_NAMES:
             self.results = {}
             self.names = 0
@@ -185,6 +120,14 @@ class PatternIndex:
         self._snapshot = Snapshot(Paths({}), [])
         if patterns:
             self.update(patterns)
+
+    @staticmethod
+    def check(pattern: Mapping[str, Any]) -> None:
+        """Say whether a pattern can be used.
+
+        :raises InvalidPattern: if it cannot.
+        """
+        compile_pattern(pattern)
 
     def __len__(self) -> int:
         return len(self._registry.rules)

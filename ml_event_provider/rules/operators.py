@@ -40,7 +40,9 @@ def predicate(path: str, element: Any) -> Predicate:
     if isinstance(element, dict):
         return _expression(path, element)
     if isinstance(element, list):
-        raise InvalidPattern(path, f"a list stands inside the list: {shown(element)}; write its elements instead")
+        raise InvalidPattern(
+            path, f"a list stands inside the list: {shown(element)}; write its elements instead"
+        )
     value = plain(element)
     if isinstance(value, tuple) and (value[0] == "?" or value[1] == "nan"):
         raise InvalidPattern(path, f"{shown(element)} is no JSON value")
@@ -161,7 +163,9 @@ def _numeric(path: str, operator: str, value: Any) -> Predicate:
     if not isinstance(value, list) or not value:
         raise InvalidPattern(path, f"wants {form}, not {shown(value)}", operator=operator)
     if len(value) not in (2, 4):
-        raise InvalidPattern(path, f"wants {form}; {shown(value)} has {len(value)} elements", operator=operator)
+        raise InvalidPattern(
+            path, f"wants {form}; {shown(value)} has {len(value)} elements", operator=operator
+        )
     sign = value[0]
     if sign not in ("=", "<", "<=", ">", ">="):
         raise InvalidPattern(path, f"knows =, <, <=, >, >= and not {shown(sign)}", operator=operator)
@@ -175,11 +179,15 @@ def _numeric(path: str, operator: str, value: Any) -> Predicate:
     upper = value[2]
     if not sign.startswith(">") or upper not in ("<", "<="):
         raise InvalidPattern(
-            path, f"wants the lower bound first (> or >=), then the upper (< or <=), not {shown(value)}", operator=operator
+            path,
+            f"wants the lower bound first (> or >=), then the upper (< or <=), not {shown(value)}",
+            operator=operator,
         )
     second = _number(path, operator, value[3])
     if first >= second:
-        raise InvalidPattern(path, f"has a lower bound that is not below the upper: {shown(value)}", operator=operator)
+        raise InvalidPattern(
+            path, f"has a lower bound that is not below the upper: {shown(value)}", operator=operator
+        )
     return Range(first, second, sign == ">", upper == "<")
 
 
@@ -195,12 +203,16 @@ def _cidr(path: str, operator: str, value: Any) -> Predicate:
     found = address(start)
     if not slash or found is None:
         raise InvalidPattern(
-            path, f"wants an address block like 10.0.0.0/8 or 2001:db8::/32, not {shown(text)}", operator=operator
+            path,
+            f"wants an address block like 10.0.0.0/8 or 2001:db8::/32, not {shown(text)}",
+            operator=operator,
         )
     size = BITS[found[0]]
     if not (bits.isascii() and bits.isdigit() and len(bits) <= 3 and int(bits) <= size):
         raise InvalidPattern(
-            path, f"wants 0 to {size} bits after the slash for IPv{found[0]}, not {shown(bits)}", operator=operator
+            path,
+            f"wants 0 to {size} bits after the slash for IPv{found[0]}, not {shown(bits)}",
+            operator=operator,
         )
     return Network(found[0], int(bits), found[1] >> (size - int(bits)))
 
@@ -212,7 +224,9 @@ def _anything_but(path: str, operator: str, value: Any) -> Predicate:
     if isinstance(value, dict):
         return _anything_but_form(path, operator, value)
     values = value if isinstance(value, list) else [value]
-    if not values or any(isinstance(item, bool) or not isinstance(item, str | int | float) for item in values):
+    if not values or any(
+        isinstance(item, bool) or not isinstance(item, str | int | float) for item in values
+    ):
         raise InvalidPattern(
             path,
             f"wants a string, a number, a list of one of them, or an object with one of {', '.join(_BUT_FORMS)};"
@@ -244,7 +258,9 @@ def _anything_but_form(path: str, operator: str, value: dict[Any, Any]) -> Predi
     for text in texts:
         _text(path, inner, text, " or a list of strings")
         if not text and name in ("prefix", "suffix"):
-            raise InvalidPattern(path, "wants a text that is not empty: no value would be left", operator=inner)
+            raise InvalidPattern(
+                path, "wants a text that is not empty: no value would be left", operator=inner
+            )
         found.append(OPERATORS[name](path, inner, text))
     values = frozenset(item.value for item in found if isinstance(item, Equal))
     return AnythingBut(values, tuple(item for item in found if not isinstance(item, Equal)))

@@ -6,7 +6,7 @@ from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Iterable
 
 V = TypeVar("V")
 
@@ -30,6 +30,11 @@ class PersistentMap(Generic[V]):
     def get(self, key: Hashable) -> V | None:
         """The value at ``key``, or ``None``."""
         return self._shards[hash(key) & self._mask].get(key)
+
+    def get_each(self, keys: Iterable[Hashable]) -> list[V]:
+        """The values at those of the keys that are there."""
+        shards, mask = self._shards, self._mask
+        return [value for key in keys if (value := shards[hash(key) & mask].get(key)) is not None]
 
     def with_item(self, key: Hashable, value: V) -> PersistentMap[V]:
         """This map with ``value`` at ``key``."""
@@ -97,7 +102,9 @@ class Thresholds(Generic[V]):
                     return self
                 if chunk[place][1] is value:
                     rest = (*chunk[:place], *chunk[place + 1 :])
-                    return Thresholds((*self._chunks[:at], *((rest,) if rest else ()), *self._chunks[at + 1 :]))
+                    return Thresholds(
+                        (*self._chunks[:at], *((rest,) if rest else ()), *self._chunks[at + 1 :])
+                    )
         return self
 
     def up_to(self, number: float) -> list[V]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ml_event_provider.rules.conditions import Alternative, Entry
-from ml_event_provider.rules.keys import ANY, Key, number_keys, text_keys
+from ml_event_provider.rules.keys import TEXT_KEYS, Key, number_keys
 from ml_event_provider.rules.persistent import PersistentMap, Thresholds
-from ml_event_provider.rules.values import ABSENT, Plain
+from ml_event_provider.rules.values import ABSENT, Constant, Plain
 
 if TYPE_CHECKING:
     from ml_event_provider.rules.predicates import Predicate
@@ -17,26 +17,41 @@ MAX_TOLD_APART: Final = 16
 #: How many values of a field are remembered.
 MAX_MEMO: Final = 8192
 
-_OTHER: Final = object()
+#: Stands for all values that no condition names.
+_OTHER: Final = Constant("any other value")
 
 
 class Table:
     """The index of one field. It does not change once it is published; only its memories of values grow."""
 
-    __slots__ = ("absent", "any", "buckets", "classes", "exponents", "high", "known", "low", "memo", "predicates",
-                 "single", "sizes")  # fmt: skip
+    __slots__ = (
+        "absent",
+        "any",
+        "buckets",
+        "classes",
+        "exponents",
+        "high",
+        "known",
+        "low",
+        "memo",
+        "other",
+        "predicates",
+        "single",
+        "sizes",
+    )
 
     def __init__(self) -> None:
-        self.buckets: PersistentMap[tuple[Alternative, ...]] = PersistentMap()
-        #: Lengths and the like of the keys in use, by kind.
+        #: The values that some condition names, each with the alternatives registered under it.
+        self.known: PersistentMap[Entry] = PersistentMap()
+        #: The alternatives registered under other keys, by kind and key.
+        self.buckets: dict[str, PersistentMap[tuple[Alternative, ...]]] = {}
+        #: The sizes of the keys in use, by kind of key; and of numeric ranges.
         self.sizes: dict[str, tuple[int, ...]] = {}
         self.exponents: tuple[int, ...] = ()
         self.low: Thresholds[Alternative] = Thresholds()
         self.high: Thresholds[Alternative] = Thresholds()
         self.any: tuple[Alternative, ...] = ()
-        #: The values that some condition names.
-        self.known: PersistentMap[bool] = PersistentMap()
-        #: What conditions ask besides.
+        #: What conditions ask besides values.
         self.predicates: tuple[Predicate, ...] = ()
         #: Whether each value is a class of its own because the field is compared with another.
         self.single = False
@@ -46,30 +61,42 @@ class Table:
         """Begin without memories, as a change needs."""
         self.memo: dict[Plain, Entry] = {}
         self.classes: dict[object, Entry] = {}
-        self.absent = Entry(ABSENT, self.buckets.get(ABSENT) or ())
+        self.other = Entry(_OTHER, ())
+        self.absent = self.known.get(ABSENT) or Entry(ABSENT, ())
 
     def copy(self) -> Table:
         """A table to change before it is published."""
         table: Table = object.__new__(Table)
         for name in Table.__slots__:
             setattr(table, name, getattr(self, name))
+        table.buckets = self.buckets.copy()
         return table
+
+    @property
+    def fresh(self) -> bool:
+        """Whether values are classes of their own, so that most may never come again."""
+        return self.single or len(self.predicates) > MAX_TOLD_APART
 
     def entry(self, value: Plain) -> Entry:
         """The class of a value that is not in ``memo``."""
-        known = self.memo.get(value)
-        if known is not None:
-            return known
-        if self.single or len(self.predicates) > MAX_TOLD_APART:
-            entry = Entry(value, self.candidates(value))
-            entry.seen = False
-            return self._remember(value, entry)
-        named = self.known.get(value)
-        told: object = value if named else _OTHER
-        if self.predicates:
-            told = (told, *[item.test(value) for item in self.predicates])
-        entry = self.classes.get(told) or self.classes.setdefault(told, Entry(value, self.candidates(value)))
-        return self._remember(value, entry) if named or self.predicates else entry
+        known = self.known.get(value)
+        if self.predicates or self.any or self.single:
+            if self.fresh:
+                entry = Entry(value, self.candidates(value))
+                entry.seen = False
+                return self._remember(value, entry)
+            told: object = value if known else _OTHER
+            if self.predicates:
+                told = (told, *[item.test(value) for item in self.predicates])
+            found = self.classes.get(told)
+            if found is None:
+                found = self.classes.setdefault(told, Entry(value, self.candidates(value)))
+            return self._remember(value, found) if known or self.predicates else found
+        if known is None:
+            return self.other
+        if len(self.memo) < MAX_MEMO:
+            self.memo[value] = known
+        return known
 
     def _remember(self, value: Plain, entry: Entry) -> Entry:
         if len(self.memo) >= MAX_MEMO:
@@ -81,48 +108,63 @@ class Table:
     def candidates(self, value: Plain) -> tuple[Alternative, ...]:
         """All alternatives registered under a key of the value; some may not match it."""
         found: list[Alternative] = list(self.any)
-        get = self.buckets.get
-        bucket = get(value)
-        if bucket:
-            found.extend(bucket)
+        known = self.known.get(value)
+        if known is not None:
+            found += known.candidates
         if isinstance(value, str):
-            for key in text_keys(value, self.sizes) if self.sizes else ():
-                bucket = get(key)
-                if bucket:
-                    found.extend(bucket)
+            for kind, sizes in self.sizes.items():
+                for bucket in self.buckets[kind].get_each(TEXT_KEYS[kind](value, sizes)):
+                    found += bucket
         elif isinstance(value, int | float):
-            for key in number_keys(value, self.exponents) if self.exponents else ():
-                bucket = get(key)
-                if bucket:
-                    found.extend(bucket)
-            found.extend(self.low.up_to(value))
-            found.extend(self.high.from_(value))
+            if self.exponents:
+                for bucket in self.buckets["~"].get_each(number_keys(value, self.exponents)):
+                    found += bucket
+            if self.low:
+                found += self.low.up_to(value)
+            if self.high:
+                found += self.high.from_(value)
         return tuple(found)
 
-    def register(self, key: Plain | Key, alternative: Alternative) -> None:
-        """Let values with this key lead to the alternative. Only before publishing."""
-        if isinstance(key, tuple) and key[0] in (">", "<"):
-            self._threshold(key[0] == ">", float(key[1]), alternative, add=True)
-        elif key == ANY:
+    def name(self, value: Plain, *, named: bool) -> None:
+        """A condition names the value, or none does any longer. Only before publishing, as all below."""
+        self.known = self.known.with_item(value, Entry(value, ())) if named else self.known.without(value)
+
+    def register(self, key: Key, alternative: Alternative) -> None:
+        """Let values with this key lead to the alternative."""
+        kind, what = key
+        if kind == "=":
+            known = self.known.get(what)
+            self._lead(what, (*known.candidates, alternative) if known else (alternative,))
+        elif kind == "?":
             self.any = (*self.any, alternative)
+        elif kind == ">":
+            self.low = self.low.with_item(what, alternative)
+        elif kind == "<":
+            self.high = self.high.with_item(what, alternative)
         else:
-            bucket = self.buckets.get(key)
-            self.buckets = self.buckets.with_item(key, (*bucket, alternative) if bucket else (alternative,))
+            buckets: PersistentMap[tuple[Alternative, ...]] = self.buckets.get(kind) or PersistentMap()
+            self.buckets[kind] = buckets.with_item(what, (*(buckets.get(what) or ()), alternative))
 
-    def unregister(self, key: Plain | Key, alternative: Alternative) -> None:
+    def unregister(self, key: Key, alternative: Alternative) -> None:
         """Undo ``register``."""
-        if isinstance(key, tuple) and key[0] in (">", "<"):
-            self._threshold(key[0] == ">", float(key[1]), alternative, add=False)
-        elif key == ANY:
-            self.any = tuple(other for other in self.any if other is not alternative)
+        kind, what = key
+        if kind == "=":
+            known = self.known.get(what)
+            self._lead(what, _rest(known.candidates if known else (), alternative))
+        elif kind == "?":
+            self.any = _rest(self.any, alternative)
+        elif kind == ">":
+            self.low = self.low.without(what, alternative)
+        elif kind == "<":
+            self.high = self.high.without(what, alternative)
         else:
-            rest = tuple(other for other in self.buckets.get(key) or () if other is not alternative)
-            self.buckets = self.buckets.with_item(key, rest) if rest else self.buckets.without(key)
+            buckets = self.buckets[kind]
+            rest = _rest(buckets.get(what) or (), alternative)
+            self.buckets[kind] = buckets.with_item(what, rest) if rest else buckets.without(what)
 
-    def _threshold(self, low: bool, bound: float, alternative: Alternative, *, add: bool) -> None:
-        old = self.low if low else self.high
-        new = old.with_item(bound, alternative) if add else old.without(bound, alternative)
-        if low:
-            self.low = new
-        else:
-            self.high = new
+    def _lead(self, value: Any, candidates: tuple[Alternative, ...]) -> None:
+        self.known = self.known.with_item(value, Entry(value, candidates))
+
+
+def _rest(bucket: tuple[Alternative, ...], alternative: Alternative) -> tuple[Alternative, ...]:
+    return tuple(other for other in bucket if other is not alternative)

@@ -1,19 +1,11 @@
-"""Reads from an event only the fields that rules look at."""
+"""The tree of the paths that rules look at."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
-
-from ml_event_provider.rules.values import Plain, plain
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-#: Where a value stands: pairs (array, index of the element). Values that agree on all arrays they share combine.
-Membership = tuple[tuple[int, int], ...]
-
-_MISSING: Final = object()
+    from collections.abc import Iterable, Mapping
 
 
 class Node:
@@ -66,43 +58,3 @@ def fields_of(node: Node, document: Mapping[str, Any]) -> Iterable[tuple[str, in
         return fields
     children = node.children
     return [(name, children[name].slot, children[name]) for name in document if name in children]
-
-
-class Reader:
-    """Collects the values of one event that stand in arrays or under dotted names, with their memberships."""
-
-    __slots__ = ("arrays", "emit")
-
-    def __init__(self, emit: Callable[[int, Plain, Membership], None]) -> None:
-        self.emit = emit
-        self.arrays = 0
-
-    def read(self, node: Node, value: Any, membership: Membership = ()) -> None:
-        """Emit all values at and below a node, in an order that depends on the paths only."""
-        if isinstance(value, list | tuple):
-            self._array(node, value, membership)
-        elif not isinstance(value, Mapping):
-            if node.slot >= 0:
-                self.emit(node.slot, plain(value), membership)
-        elif node.children:
-            for name, _, child in fields_of(node, value):
-                below = value.get(name, _MISSING)
-                if below is not _MISSING:
-                    self.read(child, below, membership)
-            if node.dotted and not value.keys().isdisjoint(node.dotted):
-                for name in sorted(value.keys() & node.dotted.keys()):
-                    self.read(node.dotted[name], value[name], membership)
-
-    def _array(self, node: Node, array: Any, membership: Membership) -> None:
-        # With one path below, no two fields can be taken from different elements.
-        told = node.count > 1
-        todo = [(array, membership)]
-        while todo:
-            array, membership = todo.pop()
-            number, self.arrays = self.arrays, self.arrays + 1
-            for index, item in enumerate(array):
-                where = (*membership, (number, index)) if told else membership
-                if isinstance(item, list | tuple):
-                    todo.append((item, where))
-                else:
-                    self.read(node, item, where)

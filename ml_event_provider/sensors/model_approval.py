@@ -108,24 +108,22 @@ class ModelApprovalSensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Wait in the way that ``deferrable`` and ``mode`` name."""
-        self._watch = None
         if self.deferrable:
             return self._execute_deferrable(context)
+        watch = self._watch = self._remembered(context) or self._new_watch()
         try:
             return super().execute(context)
         except AirflowSensorTimeout as error:
-            raise AirflowSensorTimeout(self._timed_out(self._watch)) from error
+            raise AirflowSensorTimeout(self._timed_out(watch)) from error
         except AirflowSkipException as error:
             # Without a cause it is the base class's soft time-out.
             if error.__cause__ is not None:
                 raise
-            raise AirflowSkipException(self._timed_out(self._watch)) from error
+            raise AirflowSkipException(self._timed_out(watch)) from error
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Look once."""
-        if self._watch is None:
-            self._watch = self._remembered(context) or self._new_watch()
-        watch = self._watch
+        watch = self._watch = self._watch or self._new_watch()
         self._look(watch)
         if watch.decision is None:
             self._remember(context, watch)
@@ -230,9 +228,7 @@ class ModelApprovalSensor(BaseSensorOperator):
             task_id=ti.task_id,
         )
 
-    def _timed_out(self, watch: Watch | None) -> str:
-        if watch is None:
-            return f"model {self.model!r} was never looked at within {self.timeout:g} s"
+    def _timed_out(self, watch: Watch) -> str:
         errors = f"; the registry's last error: {watch.last_error}" if watch.last_error else ""
         return (
             f"{watch.label()} was not approved within {self.timeout:g} s: waited for {watch.policy.wanted()},"
@@ -242,6 +238,8 @@ class ModelApprovalSensor(BaseSensorOperator):
     def _end(self, error: Exception) -> NoReturn:
         """Fail, or skip where ``soft_fail`` or ``never_fail`` ask for it, in the same words."""
         if self.never_fail or (self.soft_fail and isinstance(error, AirflowException)):
+            # After a deferral the base class's own words take the exception's place.
+            self.log.warning("Skipping: %s", error)
             raise AirflowSkipException(str(error)) from error
         raise error
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from ml_event_provider.events.bounds import bounded, cut
 from ml_event_provider.events.identity import change_id, dag_run_id, task_try_id
-from ml_event_provider.events.model import Event
+from ml_event_provider.events.model import Event, attribute_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -86,11 +86,11 @@ def dag_run_event(
             ),
             source=event_source(workspace),
             type=f"airflow.dag_run.{state}",
-            subject=f"dags/{dag_id}/runs/{run_id}"[:1024],
+            subject=attribute_text("subject", f"dags/{dag_id}/runs/{run_id}"),
             time=_aware(moment) or datetime.now(UTC),
             data=_present(data),
             workspace=workspace,
-            owner=owner[:500],
+            owner=attribute_text("owner", owner),
             origin=origin,
         )
     )
@@ -157,11 +157,11 @@ def task_instance_event(
             id=task_try_id(workspace, try_uuid, state, repetition),
             source=event_source(workspace),
             type=f"airflow.task_instance.{state}",
-            subject=f"dags/{dag_id}/runs/{run_id}/tasks/{task_id}{mapped}"[:1024],
+            subject=attribute_text("subject", f"dags/{dag_id}/runs/{run_id}/tasks/{task_id}{mapped}"),
             time=_aware(moment) or datetime.now(UTC),
             data=_present(data),
             workspace=workspace,
-            owner=(str(getattr(task, "owner", "") or "") if owner is None else owner)[:500],
+            owner=attribute_text("owner", str(getattr(task, "owner", "") or "") if owner is None else owner),
             origin=origin,
         )
     )
@@ -215,7 +215,7 @@ def _asset_event(
             id=event_id,
             source=event_source(workspace),
             type=f"airflow.asset.{name}",
-            subject=f"assets/{row.name}"[:1024],
+            subject=attribute_text("subject", f"assets/{row.name}"),
             time=_aware(moment) or datetime.now(UTC),
             data=_present(data),
             workspace=workspace,
@@ -242,7 +242,7 @@ def import_error_event(row: Any, *, workspace: str, origin: str, redact: Callabl
             id=change_id(workspace, "import_error", row.bundle_name, row.filename, row.id, row.stacktrace),
             source=event_source(workspace),
             type="airflow.dag.import_error",
-            subject=f"files/{row.bundle_name or ''}/{row.filename}"[:1024],
+            subject=attribute_text("subject", f"files/{row.bundle_name or ''}/{row.filename}"),
             time=_aware(row.timestamp) or datetime.now(UTC),
             data=_present(data),
             workspace=workspace,
@@ -273,7 +273,7 @@ def deadline_missed_event(
             id=change_id(workspace, "deadline", dag_id, run_id, data["deadline_id"], data["deadline_time"]),
             source=event_source(workspace),
             type="airflow.deadline.missed",
-            subject=f"dags/{dag_id}/runs/{run_id}"[:1024],
+            subject=attribute_text("subject", f"dags/{dag_id}/runs/{run_id}"),
             time=datetime.now(UTC),
             data=_present(data),
             workspace=workspace,
@@ -290,12 +290,20 @@ def exception_data(error: BaseException | str, redact: Callable[[str], str] = st
         "type": type(error).__qualname__
         if type(error).__module__ == "builtins"
         else f"{type(error).__module__}.{type(error).__qualname__}",
-        "message": cut(redact(str(error)), MAX_MESSAGE),
+        "message": cut(redact(_message(error)), MAX_MESSAGE),
     }
     if error.__traceback__ is not None:
         text = "".join(traceback.format_exception(type(error), error, error.__traceback__, limit=-30))
         described["traceback"] = tail(redact(text), MAX_TRACEBACK)
     return described
+
+
+def _message(error: BaseException) -> str:
+    """``str(error)``, or a note where the exception's own ``__str__`` fails."""
+    try:
+        return str(error)
+    except Exception as problem:  # noqa: BLE001 - foreign code; the task's failure is the news, not this
+        return f"<its text cannot be had: {type(problem).__name__}>"
 
 
 def tail(text: str, limit: int) -> str:

@@ -7,6 +7,7 @@ names and severities. Values come as NumPy scalars and may be NaN or infinite; e
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from datetime import UTC, date, datetime
@@ -30,6 +31,8 @@ MAX_COLUMNS = 500
 MAX_TEXT = 500
 MAX_ITEMS = 20
 MAX_DEPTH = 4
+#: The longest observed value as JSON; a longer one is a cut text.
+MAX_OBSERVED = 1_000
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 #: Arguments that say where an expectation looked, or are far too long to read.
@@ -116,7 +119,7 @@ def drift_detected(
 
     Azure Machine Learning's event on Event Grid has ``DataDriftId``, ``DataDriftName``, ``RunId``,
     ``BaseDatasetId``, ``TargetDatasetId``, ``DriftCoefficient`` (0…1), ``StartTime`` and ``EndTime``; its
-    subject is ``datadrifts/{DataDriftId}/runs/{RunId}`` and its ``RunId`` ends in the run's epoch milliseconds.
+    subject is ``datadrifts/{DataDriftId}/runs/{RunId}``, and its ``RunId`` ends in epoch milliseconds.
 
     :param time: when the check ran; name and time identify the event.
     :param columns: one mapping a column: ``column``, ``method``, ``value``, ``threshold``, ``drifted``.
@@ -233,9 +236,15 @@ def _failed(outcome: Any) -> dict[str, Any]:
         "expectation_type": expectation_type(outcome),
         "column": _column(arguments),
         "severity": str(plain(getattr(config, "severity", None)) or "critical"),
-        "observed_value": plain(found.get("observed_value")),
+        "observed_value": _observed(found.get("observed_value")),
         "detail": _detail(outcome, found, arguments),
     }
+
+
+def _observed(value: Any) -> Any:
+    known = plain(value)
+    text = json.dumps(known, ensure_ascii=False)
+    return known if len(text) <= MAX_OBSERVED else cut(text, MAX_OBSERVED)
 
 
 def _column(arguments: Mapping[str, Any]) -> str:
@@ -249,8 +258,9 @@ def _detail(outcome: Any, found: Mapping[str, Any], arguments: Mapping[str, Any]
     if message := exception_message(outcome):
         return f"could not be evaluated: {message}"
     parts = []
-    if found.get("unexpected_count") is not None and found.get("element_count") is not None:
-        parts.append(f"{found['unexpected_count']} of {found['element_count']} values are unexpected")
+    if found.get("unexpected_count") is not None:
+        total = f" of {found['element_count']}" if found.get("element_count") is not None else ""
+        parts.append(f"{found['unexpected_count']}{total} values are unexpected")
     parts += [
         f"{name}={plain(value)}"
         for name, value in arguments.items()

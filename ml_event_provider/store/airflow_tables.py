@@ -190,7 +190,7 @@ def _unreported_present(run_ids: Sequence[int], since: datetime, until: datetime
             recorded,
             and_(
                 recorded.c.try_uuid == TaskInstance.id,
-                recorded.c.type == func.concat(_TASK_TYPE, TaskInstance.state),
+                recorded.c.type == literal(_TASK_TYPE).concat(TaskInstance.state),
             ),
             isouter=True,
         )
@@ -237,7 +237,7 @@ def _unreported_past(run_ids: Sequence[int], since: datetime, until: datetime) -
             and_(
                 recorded.c.try_uuid == history.task_instance_id,
                 or_(
-                    recorded.c.type == func.concat(_TASK_TYPE, history.state),
+                    recorded.c.type == literal(_TASK_TYPE).concat(history.state),
                     and_(history.state == "failed", recorded.c.type == f"{_TASK_TYPE}up_for_retry"),
                 ),
             ),

@@ -10,7 +10,7 @@ from sqlalchemy import and_, func, insert, or_, select, update
 
 from ml_event_provider.exceptions import NotFound
 from ml_event_provider.store import schema
-from ml_event_provider.store.engine import can_skip_locked, in_chunks, insert_new, utc_now
+from ml_event_provider.store.engine import become_writer, can_skip_locked, in_chunks, insert_new, utc_now
 from ml_event_provider.store.events import RecordedEvent, by_seq
 from ml_event_provider.store.schema import DeliveryState
 
@@ -86,6 +86,8 @@ class Settlement:
     state: DeliveryState
     next_attempt_at: datetime | None = None
     options: Mapping[str, Any] | None = None
+    #: False where nothing was sent, because the target asked to wait its turn.
+    attempted: bool = True
 
 
 class Attempt(NamedTuple):
@@ -155,22 +157,15 @@ def lease(
     )
     values = {"state": DeliveryState.LEASED, "lease_owner": owner, "lease_until": until}
     if can_skip_locked(connection):
-        ids = list(connection.execute(due.with_for_update(skip_locked=True)).scalars())
-        if ids:
-            connection.execute(update(_DELIVERY).where(_DELIVERY.c.id.in_(ids)).values(values))
+        due = due.with_for_update(skip_locked=True)
     else:
         if connection.execute(due.limit(1)).first() is None:
             return []
-        connection.execute(update(_DELIVERY).where(_DELIVERY.c.id.in_(due.scalar_subquery())).values(values))
-        ids = list(
-            connection.execute(
-                select(_DELIVERY.c.id).where(
-                    _DELIVERY.c.lease_owner == owner,
-                    _DELIVERY.c.lease_until == until,
-                    _DELIVERY.c.state == DeliveryState.LEASED,
-                )
-            ).scalars()
-        )
+        become_writer(connection)
+    ids = list(connection.execute(due).scalars())
+    if not ids:
+        return []
+    connection.execute(update(_DELIVERY).where(_DELIVERY.c.id.in_(ids)).values(values))
     return _read(connection, ids)
 
 
@@ -181,23 +176,23 @@ def settle(connection: Connection, settlements: Sequence[Settlement], *, owner: 
     """
     if not settlements:
         return
-    connection.execute(
-        insert(_ATTEMPT),
-        [
-            {
-                "delivery_id": one.delivery_id,
-                "number": one.number,
-                "started_at": one.started_at,
-                "milliseconds": one.milliseconds,
-                "outcome": one.outcome,
-                "code": one.code[:100],
-                "reason": one.reason[:1000],
-            }
-            for one in settlements
-        ],
-    )
+    attempts = [
+        {
+            "delivery_id": one.delivery_id,
+            "number": one.number,
+            "started_at": one.started_at,
+            "milliseconds": one.milliseconds,
+            "outcome": one.outcome,
+            "code": one.code[:100],
+            "reason": one.reason[:1000],
+        }
+        for one in settlements
+        if one.attempted
+    ]
+    if attempts:
+        connection.execute(insert(_ATTEMPT), attempts)
     for one in settlements:
-        finished = one.state in {DeliveryState.DELIVERED, DeliveryState.DEAD}
+        finished = one.state not in _UNFINISHED
         values: dict[str, Any] = {
             "state": one.state,
             "attempts": one.number,

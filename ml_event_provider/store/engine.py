@@ -32,6 +32,26 @@ def transaction() -> Iterator[Connection]:
         yield connection
 
 
+def become_writer(connection: Connection) -> None:
+    """Open SQLite's transaction as its only writer; the other databases have opened theirs and lock rows.
+
+    SQLite's driver opens a transaction only before a writing statement (docs.python.org, ``sqlite3``, "Transaction
+    control"): what was read before may have changed until then, and a savepoint would be committed at its end.
+    """
+    if connection.dialect.name == "sqlite":
+        driver: Any = connection.connection.driver_connection
+        if not driver.in_transaction:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+@contextmanager
+def savepoint(connection: Connection) -> Iterator[Connection]:
+    """A savepoint within the connection's transaction."""
+    become_writer(connection)
+    with connection.begin_nested():
+        yield connection
+
+
 def utc_now() -> datetime:
     """The present moment; the one place where the store looks at the clock."""
     return datetime.now(UTC)
@@ -64,7 +84,7 @@ def _insert_ignoring(connection: Connection, table: Table) -> Any:
 
 
 def can_skip_locked(connection: Connection) -> bool:
-    """Whether ``FOR UPDATE SKIP LOCKED`` works; SQLite has one writer at a time instead."""
+    """Whether ``FOR UPDATE SKIP LOCKED`` works; SQLite has one writer at a time instead (:func:`become_writer`)."""
     return connection.dialect.name != "sqlite"
 
 
@@ -72,7 +92,10 @@ def worth_retrying(error: BaseException) -> bool:
     """Whether a database error may be gone at the next try: locked, deadlock, connection lost."""
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
-    return isinstance(error, OperationalError)
+    if not isinstance(error, OperationalError):
+        return False
+    # SQLite calls a wrong statement an OperationalError too; only a lock passes.
+    return not str(error).startswith("(sqlite3.") or "locked" in str(error) or "busy" in str(error)
 
 
 def in_chunks(values: Iterable[Any], size: int = 500) -> Iterator[list[Any]]:

@@ -13,10 +13,12 @@ from ml_event_provider.events.bounds import bounded
 from ml_event_provider.events.model import Event
 from ml_event_provider.store import schema
 from ml_event_provider.store.engine import (
+    become_writer,
     can_skip_locked,
     in_chunks,
     insert_new,
     insert_new_one,
+    savepoint,
     transaction,
     utc_now,
 )
@@ -50,8 +52,7 @@ def savepoint_of(orm_object: Any) -> Iterator[Connection]:
     session = object_session(orm_object)
     if session is None:
         raise RuntimeError(f"{type(orm_object).__name__} belongs to no database session")
-    connection = session.connection()
-    with connection.begin_nested():
+    with savepoint(session.connection()) as connection:
         yield connection
 
 
@@ -155,18 +156,15 @@ def take_unmatched(connection: Connection, limit: int, *, now: datetime) -> list
         select(_TABLE.c.seq).where(_TABLE.c.matched_at.is_(None)).order_by(_TABLE.c.seq).limit(limit)
     )
     if can_skip_locked(connection):
-        seqs = list(connection.execute(unmatched.with_for_update(skip_locked=True)).scalars())
-        if not seqs:
-            return []
-        connection.execute(update(_TABLE).where(_TABLE.c.seq.in_(seqs)).values(matched_at=now))
+        unmatched = unmatched.with_for_update(skip_locked=True)
     else:
-        # A writing statement first: from there on this transaction is SQLite's only writer.
         if connection.execute(unmatched.limit(1)).first() is None:
             return []
-        connection.execute(
-            update(_TABLE).where(_TABLE.c.seq.in_(unmatched.scalar_subquery())).values(matched_at=now)
-        )
-        seqs = list(connection.execute(select(_TABLE.c.seq).where(_TABLE.c.matched_at == now)).scalars())
+        become_writer(connection)
+    seqs = list(connection.execute(unmatched).scalars())
+    if not seqs:
+        return []
+    connection.execute(update(_TABLE).where(_TABLE.c.seq.in_(seqs)).values(matched_at=now))
     rows = connection.execute(select(_TABLE).where(_TABLE.c.seq.in_(seqs)).order_by(_TABLE.c.seq))
     return [_recorded(row) for row in rows]
 

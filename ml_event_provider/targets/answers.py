@@ -71,7 +71,8 @@ def told(connection: Connection, mask: Mask, attempt: Callable[[], Result]) -> R
         result = attempt()
     except UnusableError as error:
         result = Result.refused("unusable", f"connection {connection.conn_id!r}: {error}")
-    masked: dict[str, Any] = {"code": mask(result.code), "reason": mask(result.reason)}
+    # Codes are statuses, or words that were masked when they were read.
+    masked: dict[str, Any] = {"reason": mask(result.reason)}
     if result.recipients:
         masked["recipients"] = {name: mask(words) for name, words in result.recipients.items()}
     return replace(result, **masked)

@@ -29,9 +29,11 @@ def url_of(connection: Connection, default_scheme: str, default_host: str = "") 
     url = host if "://" in host else f"{connection.schema or default_scheme}://{host}"
     try:
         parts = urlsplit(url)
+        # The port is checked when it is read.
+        port = parts.port
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError
-        if connection.port and parts.port is None:
+        if connection.port and port is None:
             parts = parts._replace(netloc=f"{parts.netloc}:{connection.port}")
     except ValueError:
         raise UnusableError("the field host is no URL: give http:// or https://, a host and a path") from None

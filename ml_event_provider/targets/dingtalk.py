@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from uuid import uuid4
 
+from ml_event_provider.messages.dialects import DIALECTS
 from ml_event_provider.events import Event
 from ml_event_provider.hookspecs import hookimpl
 from ml_event_provider.targets.answers import UnusableError, outcome_of, told
@@ -200,9 +201,11 @@ def _cut(text: str, tail: str, title: str, document: Callable[[str, str], bytes]
 
 def _text(message: Message, title: str, kind: str) -> str:
     """The body, headed by the title unless it begins with it: DingTalk shows titles in previews only."""
-    if not title or title in message.body[: len(title) + 20]:
+    if not title or message.body.startswith("#") or title in message.body[: len(title) + 20]:
         return message.body
-    return f"{title}\n{message.body}" if kind == "text" else f"### {title}\n\n{message.body}"
+    if kind == "text":
+        return f"{title}\n{message.body}"
+    return f"### {DIALECTS['markdown'].inline(title)}\n\n{message.body}"
 
 
 def _tail(text: str, mentioned: list[str], keywords: list[str]) -> str:

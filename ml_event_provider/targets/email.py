@@ -2,8 +2,8 @@
 
 A server may take a message for one recipient and refuse it for another; ``smtplib.sendmail`` and Airflow's
 ``SmtpHook`` call that a success. Here each recipient's answer is kept in ``Result.recipients``. Where some
-were put off, the next try must name those that are done in the option ``skip_recipients`` (:func:`accepted`),
-so that nobody gets the message twice.
+were put off, the next try must name those who have it (their answer is ``"delivered"``) in the option
+``skip_recipients``, so that nobody gets the message twice.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ml_event_provider.hookspecs import hookimpl
 from ml_event_provider.targets.answers import UnusableError, told
 from ml_event_provider.targets.connections import list_of, text_of
 from ml_event_provider.targets.failures import explain
-from ml_event_provider.targets.model import Capabilities, Message, Result
+from ml_event_provider.targets.model import Capabilities, Message, Outcome, Result
 from ml_event_provider.targets.network import NETWORK, Network, short
 from ml_event_provider.targets.secrets import Mask
 from ml_event_provider.targets.smtp import Client, session
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 _ADDRESS = re.compile(r"""[^\s@<>()\[\]\\,;:"\x00-\x1f\x7f]{1,64}@[^\s@<>()\[\]\\,;:"\x00-\x1f\x7f]{1,253}""")
 #: Bodies go in seven bits, which every server takes.
 _POLICY = SMTP.clone(cte_type="7bit")
-_BEFORE: Final = "250 accepted before"
+#: The answer of a recipient who has the message; all others are the server's code and words.
+_HAS_IT: Final = Outcome.DELIVERED.value
 
 
 class EmailTarget:
@@ -52,7 +53,7 @@ class EmailTarget:
 
     connection_types: tuple[str, ...] = ("smtp",)
     channel = "email"
-    capabilities = Capabilities(dialect="text", max_title_bytes=500, max_body_bytes=200_000)
+    capabilities = Capabilities(dialect="html", max_title_bytes=500, max_body_bytes=200_000)
 
     def __init__(self, network: Network = NETWORK, now: Callable[[], float] = time.time) -> None:
         self._network = network
@@ -80,7 +81,7 @@ class EmailTarget:
         if not everybody:
             raise UnusableError("no recipients: give the rule's option 'to' or the extra field 'to'")
         skipped = set(list_of(message.options, "skip_recipients"))
-        done = {address: _BEFORE for address in everybody if address in skipped}
+        done = {address: _HAS_IT for address in everybody if address in skipped}
         todo = [address for address in everybody if address not in done]
         if not todo:
             return Result.delivered("250", "all recipients accepted it before", recipients=done)
@@ -112,11 +113,6 @@ class EmailTarget:
             return Result.retry(code, f"{connection.host}: {words}", recipients=done)
 
 
-def accepted(recipients: Mapping[str, str]) -> list[str]:
-    """Who has the message, from ``Result.recipients``: the next try's option ``skip_recipients``."""
-    return [address for address, words in recipients.items() if words.startswith("2")]
-
-
 def addresses(value: Any) -> list[str]:
     """The addresses in a list or a text with commas or semicolons, each once, without names."""
     texts = [str(item) for item in value] if isinstance(value, list | tuple | set) else [str(value or "")]
@@ -134,7 +130,7 @@ def compose(
     mail["To"] = ", ".join(_ascii_domain(address) for address in recipients if _ADDRESS.fullmatch(address))
     mail["Subject"] = short(message.title) or message.event.type
     mail["Date"] = format_datetime(now)
-    mail["Message-ID"] = f"<{re.sub('[^A-Za-z0-9.-]', '-', message.delivery_id)}@{domain}>"
+    mail["Message-ID"] = f"<ml-event-{re.sub('[^A-Za-z0-9-]', '-', message.delivery_id)}@{domain}>"
     # RFC 3834: keeps out-of-office answers away.
     mail["Auto-Submitted"] = "auto-generated"
     mail.set_content(_whole(message.body))
@@ -155,7 +151,7 @@ def _hand_over(
     answers: dict[str, tuple[int, bytes]] = {}
     for address in todo:
         answers[address] = _offer(client, address, utf8)
-    takers = [address for address, (code, _) in answers.items() if code in {250, 251}]
+    takers = [address for address, (code, _) in answers.items() if 200 <= code < 300]
     if takers:
         reply = client.data(mail.as_bytes(policy=_POLICY.clone(utf8=utf8)))
         answers |= dict.fromkeys(takers, reply)
@@ -172,9 +168,12 @@ def _offer(client: Client, address: str, utf8: bool) -> tuple[int, bytes]:
 
 
 def _summary(answers: Mapping[str, tuple[int, bytes]], done: Mapping[str, str]) -> Result:
-    told_words = {address: f"{code} {_words(words)}".strip() for address, (code, words) in answers.items()}
-    recipients = {**done, **told_words}
-    failed = {address: words for address, words in told_words.items() if not words.startswith("2")}
+    failed = {
+        address: f"{code} {_words(words)}".strip()
+        for address, (code, words) in answers.items()
+        if not 200 <= code < 300
+    }
+    recipients = {**done, **dict.fromkeys(answers, _HAS_IT), **failed}
     put_off = [code for code, _ in answers.values() if 400 <= code < 500]
     taken = len(recipients) - len(failed)
     reason = f"taken for {taken} of {len(recipients)}"

@@ -24,10 +24,10 @@ def explain(error: BaseException) -> tuple[str, str]:
     """A code (``"timeout"``, ``"DNS"``, …) and words for a network error."""
     chain = list(_chain(error))
     for kinds, code, words in _EXPLANATIONS:
-        for link in chain:
-            if isinstance(link, kinds):
-                detail = _detail(link)
-                return code, f"{words}: {detail}" if detail else words
+        links = [link for link in chain if isinstance(link, kinds)]
+        if links:
+            detail = next(filter(None, map(_detail, links)), "")
+            return code, f"{words}: {detail}" if detail else words
     return "network", type(error).__name__
 
 

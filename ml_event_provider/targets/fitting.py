@@ -37,7 +37,7 @@ def pieces(text: str, limit: int) -> list[str]:
     text = text.strip()
     while len(text) > limit:
         end = text.rfind("\n", limit // 2, limit)
-        end = _safe(text, limit) if end < 0 else end
+        end = end if end > 0 else _safe(text, limit) or limit
         found.append(text[:end].rstrip())
         text = text[end:].lstrip()
     return [*found, text] if text else found
@@ -49,7 +49,7 @@ def _safe(text: str, end: int) -> int:
     if space > 0:
         return space
     place = end
-    while place > 1 and (_continues(text[place : place + 1]) or text[place - 1] == "\u200d"):
+    while place > 0 and (_continues(text[place : place + 1]) or text[place - 1] == "\u200d"):
         place -= 1
     return place if end - place < _REACH else end
 

@@ -29,7 +29,8 @@ class Result:
 
     ``code`` is the remote's own (``"errcode 310000"``, ``"HTTP 503"``, ``"550"``); ``reason`` its words, at
     most 1000 characters, never a secret. ``retry_after`` is in seconds, where the remote asked for a wait.
-    ``recipients`` holds per-recipient results where the protocol has them (e-mail). ``attempted`` is False
+    ``recipients`` holds per-recipient results where the protocol has them (e-mail): ``"delivered"``, else the
+    remote's words; who has it is named in the next try's option ``skip_recipients``. ``attempted`` is False
     where the target held the message back to keep within the remote's rate: nothing was sent, and it should
     not count as a try.
     """

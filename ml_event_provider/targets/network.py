@@ -154,7 +154,13 @@ def _prepared(url: str, body: bytes, headers: Mapping[str, str]) -> requests.Pre
 
 
 def _answer(response: requests.Response, mask: Callable[[str], str]) -> Answer:
-    body = response.raw.read(MAX_ANSWER_BYTES + 1, decode_content=False)
+    body = b""
+    # Once more after the last byte: only then an answer that breaks off is told from one that ends.
+    while len(body) <= MAX_ANSWER_BYTES:
+        part = response.raw.read(MAX_ANSWER_BYTES + 1 - len(body), decode_content=False)
+        if not part:
+            break
+        body += part
     if len(body) > MAX_ANSWER_BYTES:
         response.raw.close()
     response.raw.release_conn()

@@ -27,7 +27,7 @@ BUSY: Answer = (
 
 @dataclass
 class Relay:
-    """``script`` holds the next answers; after them ``upstream`` answers, or where there is none ``otherwise``.
+    """``script`` holds the next answers; then ``upstream`` answers, or where there is none ``otherwise``.
 
     ``before`` is called with each request's number, from 1, before it is answered.
     """

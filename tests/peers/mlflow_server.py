@@ -18,7 +18,7 @@ import pytest
 import requests
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 INTERPRETER = "ML_EVENTS_MLFLOW_PYTHON"
 START_SECONDS = 120
@@ -52,8 +52,8 @@ def interpreter() -> Path:
     path = Path(configured) if configured else root / ".venv-mlflow" / "bin" / "python"
     if not path.exists():
         pytest.fail(
-            f"no Python with MLflow at {path}: run `python3 -m venv .venv-mlflow && .venv-mlflow/bin/pip install"
-            f" mlflow -c constraints-mlflow.txt` at the repository's root, or set {INTERPRETER}",
+            f"no Python with MLflow at {path}: at the repository's root run `python3 -m venv .venv-mlflow &&"
+            f" .venv-mlflow/bin/pip install mlflow -c constraints-mlflow.txt`, or set {INTERPRETER}",
             pytrace=False,
         )
     return path
@@ -112,7 +112,7 @@ def model() -> str:
 
 
 @pytest.fixture
-def connect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., str]]:
+def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """Define an Airflow connection by an environment variable; returns its id."""
 
     def define(
@@ -122,4 +122,4 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., str]]:
         monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", value)
         return conn_id
 
-    yield define
+    return define

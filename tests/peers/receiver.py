@@ -5,9 +5,9 @@
         assert receiver.requests[0].verified
 
 Routes, each with anything behind it: ``/webhook`` (Standard Webhooks), ``/dingtalk/robot/send``,
-``/slack/services/…`` (incoming webhooks), ``/slack/api/<method>``; all others accept everything. ``receiver.next()``
-scripts the next answers, whatever the route: failures, waits, resets, drips. As a program it prints each request
-as a line of JSON: ``python -m tests.peers.receiver --port 8090``.
+``/slack/services/…`` (incoming webhooks), ``/slack/api/<method>``; all others accept everything.
+``receiver.next()`` scripts the next answers, whatever the route: failures, waits, resets, drips. As a program
+it prints each request as a line of JSON: ``python -m tests.peers.receiver --port 8090``.
 """
 
 from __future__ import annotations
@@ -72,8 +72,11 @@ class Received:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Behaviour:
-    """A scripted answer. ``drip`` is a wait in seconds before each byte of the body, ``head_drip`` of the head;
-    ``reset`` closes the connection with RST instead of answering, ``raw`` is sent as it is instead of HTTP."""
+    """A scripted answer.
+
+    ``drip`` is a wait in seconds after each byte of the body, ``head_drip`` of the head; ``reset`` closes the
+    connection with RST instead of answering, ``raw`` is sent as it is instead of HTTP.
+    """
 
     status: int = 200
     body: str = ""
@@ -88,7 +91,7 @@ class Behaviour:
 class Receiver:
     """A receiver on a loopback port, started by ``with`` or :meth:`start`.
 
-    :param keywords: the DingTalk robot's keywords; ``robot_secret`` may be empty for a robot without signature.
+    :param keywords: the DingTalk robot's keywords; ``robot_secret`` may be empty for a robot without one.
     :param tls: serve https with this context.
     """
 

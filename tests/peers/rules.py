@@ -148,7 +148,7 @@ def slack_problem(blocks: list[dict[str, Any]]) -> str:
     """What breaks Block Kit's limits, lengths in UTF-16 units as the strictest reading."""
     if len(blocks) > 50:
         return "no more than 50 items allowed [json-pointer:/blocks]"
-    if sum(_units(json.dumps(block, ensure_ascii=False)) for block in blocks) > 16_000:
+    if sum(map(_length, blocks)) > 13_200:
         return "msg_blocks_too_long"
     for index, block in enumerate(blocks):
         where = f"[json-pointer:/blocks/{index}]"
@@ -165,6 +165,11 @@ def slack_problem(blocks: list[dict[str, Any]]) -> str:
                 continue
         return f"invalid block {where}"
     return ""
+
+
+def _length(block: dict[str, Any]) -> int:
+    texts = [block.get("text", {}), *block.get("elements", [])]
+    return sum(_units(text["text"]) for text in texts if isinstance(text.get("text"), str))
 
 
 def _units(text: str) -> int:

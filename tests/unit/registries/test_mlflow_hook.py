@@ -133,7 +133,7 @@ def test_a_silent_server_is_given_up_after_the_timeout(relay: Relay, connect: Ca
     release = threading.Event()
     relay.before = lambda number: release.wait(20)
     try:
-        with pytest.raises(RegistryError, match="did not answer within 0.2 s"):
+        with pytest.raises(RegistryError, match=r"did not answer within 0\.2 s"):
             MLflowHook(connect(relay.url), timeout=0.2).get_version("m", "1")
     finally:
         release.set()

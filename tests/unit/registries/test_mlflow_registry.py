@@ -226,7 +226,7 @@ def test_a_silent_server_times_out(relay: Relay) -> None:
     relay.before = lambda number: release.wait(20)
     relay.script.append((200, JSON, b"{}"))
     try:
-        with pytest.raises(RegistryError, match="did not answer within 0.2 s"):
+        with pytest.raises(RegistryError, match=r"did not answer within 0\.2 s"):
             REGISTRY.get_version(connection(relay.url), "m", "1", timeout=0.2)
     finally:
         release.set()

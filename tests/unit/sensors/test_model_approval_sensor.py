@@ -168,7 +168,8 @@ def test_a_rejection_fails_the_task_for_good_and_says_what_was_rejected(
         run(sensor(model, deferrable=deferrable))
     link = hook.get_version(model).link.replace(relayed.upstream, relayed.url)
     assert str(caught.value) == (
-        f"version 1 of model {model!r} was not approved: rejected (tag 'validation_status' = 'Rejected') {link}"
+        f"version 1 of model {model!r} was not approved:"
+        f" rejected (tag 'validation_status' = 'Rejected') {link}"
     )
     assert [event["data"]["status"] for event in inbox.events] == ["rejected"]
 
@@ -210,7 +211,8 @@ def test_a_timeout_says_what_was_waited_for_and_last_seen(
         run(sensor(model, deferrable=deferrable, soft_fail=soft_fail, timeout=0))
     whole = f"{caught.value} {caught.value.__cause__}"
     assert (
-        f"version 1 of model {model!r} was not approved within 0 s: waited for tag 'validation_status' = 'approved',"
+        f"version 1 of model {model!r} was not approved within 0 s:"
+        " waited for tag 'validation_status' = 'approved',"
         " last seen pending (tag 'validation_status' = 'in review') http://127.0.0.1:"
     ) in whole
     assert inbox.events == []

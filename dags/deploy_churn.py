@@ -1,0 +1,46 @@
+"""Deploys each churn model that was approved, and tells systems and people.
+
+Connections: ``mlflow_default`` (type ``ml_events_mlflow``), ``ml_slack`` (type ``slackwebhook``) and
+``ml_dingtalk`` (type ``ml_events_dingtalk``).
+"""
+
+from __future__ import annotations
+
+from airflow.sdk import Asset, dag, task
+
+from ml_event_provider.hooks.mlflow import MLflowHook
+from ml_event_provider.operators.events import PublishEventOperator, SendNotificationOperator
+
+MODEL = "churn"
+APPROVED = Asset("approved_churn_model")
+
+
+@dag(schedule=[APPROVED], tags=["ml", "churn"], default_args={"owner": "grace"})
+def deploy_churn():
+    @task
+    def promote(triggering_asset_events=None) -> str:
+        """Let MLflow's alias ``champion`` name the approved version: serving loads ``models:/churn@champion``."""
+        version = triggering_asset_events[APPROVED][-1].extra["version"]
+        MLflowHook().set_alias(MODEL, "champion", version)
+        return version
+
+    version = promote()
+
+    # An event of your own: whatever rules ask for it act on it.
+    PublishEventOperator(
+        task_id="publish_deployed",
+        event_type="com.example.model.deployed",
+        subject=f"models/{MODEL}",
+        data={"model": MODEL, "version": version, "alias": "champion"},
+    )
+
+    # A message to given targets, without a rule.
+    SendNotificationOperator(
+        task_id="tell_people",
+        targets=["ml_slack", "ml_dingtalk"],
+        title=f"The {MODEL} model is live",
+        text="Version {{ ti.xcom_pull(task_ids='promote') }} was approved and serves as `champion` from now on.",
+    ).set_upstream(version)
+
+
+deploy_churn()

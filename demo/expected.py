@@ -1,0 +1,105 @@
+"""What must arrive in the inbox, no more and no less."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from demo.feed import Told
+from lab.inbox import Letter
+
+CHANNELS = {"ml_webhook": "webhook", "ml_dingtalk": "dingtalk", "ml_slack": "slack", "smtp_default": "email"}
+
+
+class Notification(NamedTuple):
+    """One message to one target."""
+
+    event_type: str
+    about: str
+    rule: str
+    conn_id: str
+
+    def __str__(self) -> str:
+        return f"{self.event_type} of {self.about} by {self.rule} to {self.conn_id}"
+
+
+def _all(*rows: tuple[str, str, str, str]) -> list[Notification]:
+    """One notification for each target; the last field holds them with spaces between."""
+    return [Notification(*row[:3], conn_id) for row in rows for conn_id in row[3].split()]
+
+
+APPROVAL_MISSING = _all(("airflow.deadline.missed", "train_churn", "late-runs", "ml_dingtalk"))
+APPROVED = _all(
+    ("ml.model_version.approval_changed", "models/churn/versions/1", "model-decisions", "ml_slack ml_webhook"),
+    ("airflow.asset.updated", "assets/approved_churn_model", "released-models", "ml_webhook"),
+    ("airflow.dag_run.success", "train_churn", "churn-runs", "ml_webhook"),
+    ("com.example.model.deployed", "models/churn", "deployments", "ml_webhook"),
+    ("ml.notification.requested", "deploy_churn.tell_people", "task tell_people", "ml_slack ml_dingtalk"),
+    ("airflow.dag_run.success", "deploy_churn", "churn-runs", "ml_webhook"),
+)
+DRIFT = _all(
+    ("ml.data_validation.failed", "check_drift.compare", "bad-data", "ml_webhook"),
+    ("ml.dataset.drift_detected", "check_drift.compare", "drift", "ml_slack smtp_default"),
+    ("airflow.dag_run.success", "check_drift", "churn-runs", "ml_webhook"),
+)
+BAD_NIGHT = _all(
+    ("airflow.task_instance.failed", "nightly_features.load_orders", "broken-tasks", "ml_dingtalk smtp_default"),
+    ("airflow.task_instance.up_for_retry", "nightly_features.load_clicks", "flaky-tasks", "ml_slack"),
+    (
+        "airflow.task_instance.failed",
+        "nightly_features.aggregate_sessions",
+        "broken-tasks",
+        "ml_dingtalk smtp_default",
+    ),
+    ("airflow.dag_run.failed", "nightly_features", "broken-runs", "smtp_default"),
+    ("airflow.dag_run.failed", "nightly_features", "direct", "ml_webhook"),
+)
+ALL = [*APPROVAL_MISSING, *APPROVED, *DRIFT, *BAD_NIGHT]
+
+
+def arrived(told: Iterable[Told], letters: Iterable[Letter]) -> list[Notification]:
+    """The deliveries that the inbox accepted, signature and form included, once for each time."""
+    letters = [letter for letter in letters if letter.accepted]
+    # Slack's messages carry no id of ours: they are told apart by what they say of themselves.
+    slack = Counter(_said(letter.text) for letter in letters if letter.channel == "slack")
+    ids = Counter((letter.channel, letter.delivery_id) for letter in letters)
+    found: list[Notification] = []
+    for one in told:
+        for delivery in one.deliveries:
+            told_of = Notification(one.event["type"], one.about, delivery.rule, delivery.conn_id)
+            channel = CHANNELS[delivery.conn_id]
+            if channel == "slack":
+                said = (delivery.rule, one.event["type"])
+                times = min(1, slack[said])
+                slack[said] -= times
+            else:
+                times = ids.pop((channel, delivery.id), 0)
+            found += [told_of] * times
+    return found
+
+
+def problems(told: Iterable[Told], letters: Iterable[Letter]) -> list[str]:
+    """What is missing in the inbox, or there but should not be."""
+    told, letters = list(told), list(letters)
+    got, wanted = Counter(arrived(told, letters)), Counter(ALL)
+    states = {
+        Notification(one.event["type"], one.about, delivery.rule, delivery.conn_id): delivery
+        for one in told
+        for delivery in one.deliveries
+    }
+    lines = []
+    for missing in (wanted - got).elements():
+        delivery = states.get(missing)
+        why = f"its delivery is {delivery.state}: {delivery.code} {delivery.reason}" if delivery else "no delivery"
+        lines.append(f"did not arrive: {missing} ({why})")
+    lines += [f"came without being expected: {surplus}" for surplus in (got - wanted).elements()]
+    lines += [f"was not in order: {letter.channel}: {letter.problem}" for letter in letters if not letter.verified]
+    return lines
+
+
+def _said(text: str) -> tuple[str, str]:
+    """Rule and event type in the last line of a Slack message."""
+    found = re.search(r"rule (.+?) · ([\w.]+) · ", text)
+    return (found[1], found[2]) if found else ("", "")

@@ -1,0 +1,133 @@
+"""Follows the store: shows each event that a rule or a DAG asked to tell of, with its deliveries."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from demo.screen import Screen
+from lab.airflow import Airflow
+
+_QUERY = """
+SELECT e.seq, e.matched_at, e.body, d.id, n.rule, d.conn_id, d.state, d.attempts, d.code, d.reason,
+       (SELECT SUM(a.milliseconds) FROM ml_event_attempt a WHERE a.delivery_id = d.id)
+FROM ml_event_event e
+LEFT JOIN ml_event_notification n ON n.event_seq = e.seq
+LEFT JOIN ml_event_delivery d ON d.notification_id = n.id
+ORDER BY e.seq, n.rule, d.conn_id
+"""
+_UNDER_WAY = {"pending", "leased"}
+_STYLES = {"delivered": "green", "failed": "yellow", "dead": "red"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One delivery as the store has it."""
+
+    id: str
+    rule: str
+    conn_id: str
+    state: str
+    attempts: int
+    code: str
+    reason: str
+    milliseconds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """One recorded event and its deliveries."""
+
+    seq: int
+    matched: bool
+    event: dict[str, Any]
+    deliveries: list[Delivery] = field(default_factory=list)
+
+    @property
+    def about(self) -> str:
+        """What the event is about, short: ``nightly_features.load_orders``."""
+        return subject(self.event)
+
+    @property
+    def under_way(self) -> bool:
+        """Whether something will still happen by itself within moments."""
+        return not self.matched or any(one.state in _UNDER_WAY for one in self.deliveries)
+
+
+def subject(event: dict[str, Any]) -> str:
+    """An event's subject in a few characters."""
+    data = event.get("data") or {}
+    if event["type"].startswith("airflow.") and "dag_id" in data:
+        return ".".join(filter(None, (data["dag_id"], data.get("task_id"))))
+    if event["type"].startswith("ml.data") and "task_id" in data:
+        return f"{data['dag_id']}.{data['task_id']}"
+    text = re.sub(r"/runs/.*", "", event.get("subject", ""))
+    return text or re.sub(r".*/dags/(.*)/tasks/", r"\1.", event["source"])
+
+
+class Feed:
+    """Reads the store again and again, and prints what is new."""
+
+    def __init__(self, airflow: Airflow, screen: Screen) -> None:
+        self._airflow = airflow
+        self._screen = screen
+        self._shown: dict[str, tuple[str, int]] = {}
+        self.told: list[Told] = []
+
+    def poll(self) -> None:
+        """Read the store and print the deliveries that changed, each under its event."""
+        self.told = self._read()
+        for one in self.told:
+            changed = [
+                delivery
+                for delivery in one.deliveries
+                if delivery.state not in _UNDER_WAY
+                and self._shown.get(delivery.id) != (delivery.state, delivery.attempts)
+            ]
+            if changed:
+                self._show(one, changed)
+
+    def until(self, done: Callable[[], Any], what: str, *, seconds: float) -> Any:
+        """Follow until ``done()`` is true; return what it returned.
+
+        :raises TimeoutError: if that takes longer than ``seconds``.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            self.poll()
+            if found := done():
+                return found
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"waited {seconds:g} s for {what}")
+            time.sleep(0.4)
+
+    def count(self, event_type: str, about: str) -> int:
+        """How many such events are recorded."""
+        return sum(one.event["type"] == event_type and one.about == about for one in self.told)
+
+    def _read(self) -> list[Told]:
+        found: dict[int, Told] = {}
+        for seq, matched_at, body, *delivery in self._airflow.query(_QUERY):
+            one = found.setdefault(seq, Told(seq=seq, matched=matched_at is not None, event=json.loads(body)))
+            if delivery[0]:
+                names = ("id", "rule", "conn_id", "state", "attempts", "code", "reason")
+                values = dict(zip(names, delivery, strict=False))
+                one.deliveries.append(Delivery(**values, milliseconds=delivery[7] or 0))
+        return list(found.values())
+
+    def _show(self, told: Told, deliveries: list[Delivery]) -> None:
+        moment = str(told.event["time"])[11:19]
+        origin = told.event.get("origin", "")
+        found_by = "  found by the reconciler" if origin == "reconciler" else ""
+        self._screen.line(f"  {moment}  {told.event['type']:<34}{told.about}{found_by}", "bold")
+        for one in deliveries:
+            self._shown[one.id] = (one.state, one.attempts)
+            attempts = f"{one.attempts} attempt" + ("s" if one.attempts != 1 else "")
+            answer = one.code if one.state == "delivered" else f"{one.code}: {one.reason}"
+            state = "to be retried" if one.state == "failed" else one.state
+            line = f"            → {one.rule} → {one.conn_id}: {state} ({attempts}, {one.milliseconds} ms, {answer})"
+            self._screen.line(line, *([_STYLES[one.state]] if one.state in _STYLES else []))

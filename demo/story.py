@@ -1,0 +1,125 @@
+"""The story: a model is trained, approved and deployed; data drifts; a night goes wrong."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable
+
+from demo import expected
+from demo.expected import CHANNELS, Notification
+from demo.feed import Feed
+from demo.screen import Screen
+from demo.world import World
+from lab.mlflow import approve, newest_version
+
+#: How long one step may take on a slow machine, in seconds.
+PATIENCE = 240
+
+
+class Story:
+    """Tells the story on a running world and follows what comes of it."""
+
+    def __init__(self, world: World, screen: Screen) -> None:
+        self._world = world
+        self._airflow = world.airflow
+        self._screen = screen
+        self._feed = Feed(world.airflow, screen)
+
+    def tell(self) -> list[str]:
+        """From the first training to the last message; return what went otherwise than expected."""
+        self._train()
+        self._approve()
+        self._drift_and_a_bad_night()
+        self._settle()
+        return self.problems()
+
+    def problems(self) -> list[str]:
+        """What is missing in the inbox by now, or there but should not be."""
+        return expected.problems(self._feed.told, self._world.inbox.letters())
+
+    def _train(self) -> None:
+        self._screen.section("A model is trained and waits for its approval")
+        self._screen.say("Trigger dags/train_churn.py. Nobody approves its model, so that the run misses its deadline.")
+        run = self._airflow.trigger("train_churn")
+        self._until(lambda: self._waits("train_churn", run), "ModelApprovalSensor to wait in the triggerer")
+        version = newest_version(self._world.mlflow, "churn")
+        metrics = ", ".join(f"{tag['key']} {tag['value']}" for tag in version.get("tags", ()))  # type: ignore[call-overload]
+        self._screen.say(
+            f"Version {version['version']} of the model churn is registered in MLflow ({metrics});"
+            " the sensor is deferred: no worker slot is taken."
+        )
+        self._arrive(expected.APPROVAL_MISSING)
+
+    def _approve(self) -> None:
+        self._screen.section("Somebody approves it in MLflow, and it is deployed")
+        self._screen.say(
+            "Set the tag validation_status = approved over MLflow's REST API, as its page does."
+            " The next request to the inbox will be answered HTTP 503."
+        )
+        self._world.inbox.fail_next(503)
+        approve(self._world.mlflow, "churn", "1", by="grace@example.com")
+        self._arrive(expected.APPROVED)
+
+    def _drift_and_a_bad_night(self) -> None:
+        self._screen.section("Data drifts, and a night goes wrong")
+        self._screen.say(
+            "Trigger dags/check_drift.py and dags/nightly_features.py: one task fails, one is retried,"
+            " one is killed with SIGKILL, which Airflow itself tells nobody of."
+        )
+        self._airflow.trigger("check_drift")
+        self._airflow.trigger("nightly_features")
+        self._arrive([*expected.DRIFT, *expected.BAD_NIGHT])
+
+    def _settle(self) -> None:
+        """Nothing more may come: wait until nothing is under way, and a little longer."""
+        quiet_since = time.monotonic()
+
+        def quiet() -> bool:
+            nonlocal quiet_since
+            if any(one.under_way for one in self._feed.told):
+                quiet_since = time.monotonic()
+            return time.monotonic() - quiet_since > 5
+
+        self._until(quiet, "the dispatcher to come to rest")
+
+    def _waits(self, dag_id: str, run_id: str) -> bool:
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/wait_for_approval"
+        return bool(self._airflow.api("GET", path)["state"] == "deferred")
+
+    def _arrive(self, notifications: Iterable[Notification]) -> None:
+        """Follow until the inbox has these."""
+        wanted = Counter(notifications)
+
+        def complete() -> bool:
+            return not wanted - Counter(expected.arrived(self._feed.told, self._world.inbox.letters()))
+
+        self._until(complete, "notifications to arrive")
+
+    def _until(self, done: object, what: str) -> None:
+        self._feed.until(done, what, seconds=PATIENCE)  # type: ignore[arg-type]
+
+    def summarize(self) -> None:
+        """Everything that was sent as one table, and one message of each channel as it came in."""
+        letters = self._world.inbox.letters()
+        self._screen.section("What was sent")
+        counts = Counter(
+            (told.event["type"], delivery.rule, delivery.conn_id)
+            for told in self._feed.told
+            for delivery in told.deliveries
+            if delivery.state == "delivered"
+        )
+        rows = [(*key, count) for key, count in sorted(counts.items())]
+        self._screen.table(("event type", "rule", "target", "messages"), rows)
+        self._screen.line()
+        silent = sum(not told.deliveries for told in self._feed.told)
+        self._screen.say(
+            f"{len(self._feed.told)} events were recorded, {silent} of them of no rule's interest."
+            f" {sum(counts.values())} messages were delivered in"
+            f" {sum(one.attempts for told in self._feed.told for one in told.deliveries)} attempts."
+        )
+        self._screen.section("What people and systems got: one message of each channel")
+        for conn_id, channel in CHANNELS.items():
+            letter = next((one for one in letters if one.channel == channel and one.accepted), None)
+            if letter:
+                self._screen.framed(f"{conn_id} ({channel})", letter.text)

@@ -1,0 +1,289 @@
+"""What the index must know to change: who uses which field, condition and key. A match never reads this."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+from ml_event_provider.rules.conditions import Alternative, Condition
+from ml_event_provider.rules.keys import Key, Route, routes, size_of
+from ml_event_provider.rules.predicates import AnythingBut, Present, SameEvent
+from ml_event_provider.rules.table import MAX_TOLD_APART, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ml_event_provider.rules import compiler
+    from ml_event_provider.rules.predicates import Predicate
+    from ml_event_provider.rules.values import Plain
+
+#: What a key without selectivity costs, in rules: more than any that has some.
+_HOPELESS: Final = 1 << 40
+_ONE_SIDED: Final = 16
+
+
+class Usage:
+    """The counts of one field."""
+
+    __slots__ = ("comparisons", "keys", "known", "path", "predicates", "sizes", "uses")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        #: How many conditions of rules look at the field.
+        self.uses = 0
+        self.comparisons = 0
+        #: How many rules could be found by each key, wherever they are registered.
+        self.keys: dict[Key, int] = {}
+        self.known: dict[Plain, int] = {}
+        self.predicates: dict[Predicate, int] = {}
+        #: How many registered keys there are of each kind and size.
+        self.sizes: Counter[tuple[str, int]] = Counter()
+
+    def cost(self, key: Key) -> int:
+        """About how many useless verifications a rule under this key causes."""
+        kind = key[0]
+        if kind == "=":
+            return self.known.get(key[1], 0)
+        if kind == "?":
+            return _HOPELESS
+        if kind in (">", "<"):
+            return _ONE_SIDED + self.keys.get((kind, None), 0)
+        size = len(key[1]) if isinstance(key[1], str) else 8
+        return 2 * self.keys.get(key, 0) + 16 // (1 + size)
+
+    def cost_of_way(self, way: Route) -> int:
+        """The cost of registering under all keys of a route."""
+        return sum([self.cost(key) for key in way])
+
+    def rank(self, condition: Condition) -> tuple[int, int]:
+        """The cost of finding rules by a condition; of equal ones, the field with more different values is better."""
+        cost = sum([self.known.get(value, 0) for value in condition.leaf.values])
+        if condition.leaf.predicates:
+            cost += sum(min(map(self.cost_of_way, ways)) for ways in _ways(condition)) - cost
+        return cost, -len(self.known) - len(self.keys)
+
+
+#: An alternative, the slot of its keys and the keys that it is registered under.
+Registration = tuple[Alternative, int, tuple[Key, ...]]
+
+
+class Registry:
+    """All rules by name, with what they use."""
+
+    def __init__(self) -> None:
+        self.rules: dict[str, tuple[Registration, ...]] = {}
+        self.slots: dict[str, int] = {}
+        self.usages: list[Usage] = []
+        self.free: list[int] = []
+        self.conditions: dict[tuple[int, compiler.Leaf], Condition] = {}
+
+    def edit(self, tables: list[Table]) -> Edit:
+        """Begin a change of the index that has these tables."""
+        return Edit(self, tables.copy())
+
+
+class Edit:
+    """One change: some rules are removed and added, then ``tables`` is what the new snapshot reads."""
+
+    def __init__(self, registry: Registry, tables: list[Table]) -> None:
+        self.registry = registry
+        self._tables = tables
+        self._touched: set[int] = set()
+        self.paths_changed = False
+
+    @property
+    def tables(self) -> list[Table]:
+        """The tables, those that changed without memories."""
+        for slot in self._touched:
+            self._tables[slot].forget()
+        return self._tables
+
+    def _table(self, slot: int) -> Table:
+        """The table of a slot, to be changed."""
+        if slot not in self._touched:
+            self._touched.add(slot)
+            self._tables[slot] = self._tables[slot].copy()
+        return self._tables[slot]
+
+    def add(self, name: str, alternatives: list[compiler.Alternative]) -> None:
+        """Add a rule that is not there."""
+        registrations = []
+        for groups in alternatives:
+            bound = tuple(
+                tuple(self._condition(path, leaf) for path, leaf in group.items()) for group in groups
+            )
+            alternative = Alternative(name, bound)
+            slot, keys = self._rarest(alternative)
+            self._register(slot, keys, alternative)
+            registrations.append((alternative, slot, keys))
+        self.registry.rules[name] = tuple(registrations)
+
+    def remove(self, name: str) -> bool:
+        """Remove a rule, if it is there."""
+        registrations = self.registry.rules.pop(name, None)
+        if registrations is None:
+            return False
+        for alternative, slot, keys in registrations:
+            usage = self.registry.usages[slot]
+            table = self._table(slot)
+            for key in keys:
+                table.unregister(key, alternative)
+                self._count_size(usage, table, key, -1)
+            for condition in alternative.conditions:
+                self._release(condition)
+        return True
+
+    def _register(self, slot: int, keys: tuple[Key, ...], alternative: Alternative) -> None:
+        usage = self.registry.usages[slot]
+        table = self._table(slot)
+        for key in keys:
+            table.register(key, alternative)
+            self._count_size(usage, table, key, 1)
+
+    def _count_size(self, usage: Usage, table: Table, key: Key, change: int) -> None:
+        kind = key[0]
+        if kind in ("=", "?", ">", "<"):
+            return
+        size = kind, size_of(key)
+        usage.sizes[size] += change
+        if usage.sizes[size] == (1 if change > 0 else 0):
+            if change < 0:
+                del usage.sizes[size]
+            used: dict[str, list[int]] = {}
+            for kind, number in sorted(usage.sizes):
+                used.setdefault(kind, []).append(number)
+            table.exponents = tuple(used.pop("~", ()))
+            table.sizes = {kind: tuple(numbers) for kind, numbers in used.items()}
+
+    def _rarest(self, alternative: Alternative) -> tuple[int, tuple[Key, ...]]:
+        """The slot and keys by which the fewest other rules are found."""
+        usages = self.registry.usages
+        rarest = alternative.conditions[0]
+        if len(alternative.conditions) > 1:
+            rarest = min(alternative.conditions, key=lambda item: usages[item.slot].rank(item))
+        usage = usages[rarest.slot]
+        keys: list[Key] = []
+        for ways in _ways(rarest):
+            keys.extend(min(ways, key=usage.cost_of_way))
+        return rarest.slot, tuple(dict.fromkeys(keys))
+
+    def _condition(self, path: str, leaf: compiler.Leaf) -> Condition:
+        """The condition of a leaf, counted once more."""
+        slot = self._slot(path)
+        condition = self.registry.conditions.get((slot, leaf))
+        if condition is None:
+            asked = leaf.predicates[0] if leaf.predicates else None
+            other = self._slot(asked.path) if isinstance(asked, SameEvent) else -1
+            condition = self.registry.conditions[slot, leaf] = Condition(slot, leaf, other)
+            self._tell_apart(condition, 1)
+        condition.uses += 1
+        usage = self.registry.usages[slot]
+        usage.uses += 1
+        for value in _named(condition):
+            if _change(usage.known, value, 1):
+                self._table(slot).name(value, named=True)
+        for key in _counted(condition):
+            usage.keys[key] = usage.keys.get(key, 0) + 1
+        return condition
+
+    def _release(self, condition: Condition) -> None:
+        registry = self.registry
+        usage = registry.usages[condition.slot]
+        for value in _named(condition):
+            if _change(usage.known, value, -1):
+                self._table(condition.slot).name(value, named=False)
+        for key in _counted(condition):
+            usage.keys[key] -= 1
+            if not usage.keys[key]:
+                del usage.keys[key]
+        usage.uses -= 1
+        condition.uses -= 1
+        if condition.uses:
+            return
+        del registry.conditions[condition.slot, condition.leaf]
+        self._tell_apart(condition, -1)
+        for slot in (condition.slot, condition.other):
+            if slot >= 0 and not registry.usages[slot].uses and not registry.usages[slot].comparisons:
+                self._free(slot)
+
+    def _tell_apart(self, condition: Condition, change: int) -> None:
+        """Let the fields' tables know that a condition looks at them, or no longer does."""
+        slot = condition.slot
+        usage = self.registry.usages[slot]
+        if condition.other >= 0:
+            for each in {slot, condition.other}:
+                self.registry.usages[each].comparisons += change
+                self._table(each).single = self.registry.usages[each].comparisons > 0
+            return
+        for predicate in condition.leaf.predicates:
+            plain = isinstance(predicate, Present) or (
+                isinstance(predicate, AnythingBut) and not predicate.predicates
+            )
+            if not plain and _change(usage.predicates, predicate, change):
+                # More than the table tells apart need not be there.
+                self._table(slot).predicates = tuple(islice(usage.predicates, MAX_TOLD_APART + 1))
+
+    def _slot(self, path: str) -> int:
+        registry = self.registry
+        slot = registry.slots.get(path)
+        if slot is None:
+            if registry.free:
+                slot = registry.free.pop()
+                registry.usages[slot] = Usage(path)
+                self._tables[slot] = Table()
+            else:
+                slot = len(registry.usages)
+                registry.usages.append(Usage(path))
+                self._tables.append(Table())
+            self._touched.add(slot)
+            registry.slots[path] = slot
+            self.paths_changed = True
+        return slot
+
+    def _free(self, slot: int) -> None:
+        registry = self.registry
+        path = registry.usages[slot].path
+        if registry.slots.pop(path, None) is not None:
+            registry.free.append(slot)
+            self._tables[slot] = Table()
+            self._touched.add(slot)
+            self.paths_changed = True
+
+
+def _change(counts: dict[Plain, int] | dict[Predicate, int], key: object, change: int) -> bool:
+    """Count up or down; whether the key is new or gone."""
+    table: dict[object, int] = counts  # type: ignore[assignment]
+    number = table.get(key, 0) + change
+    if number:
+        table[key] = number
+        return change > 0 and number == 1
+    del table[key]
+    return True
+
+
+def _ways(condition: Condition) -> Iterator[list[tuple[Key, ...]]]:
+    """For each thing that a condition allows, the ways to find it."""
+    for value in condition.leaf.values:
+        yield [(("=", value),)]
+    for predicate in condition.leaf.predicates:
+        yield routes(predicate)
+
+
+def _named(condition: Condition) -> Iterable[Plain]:
+    """The values that a condition names."""
+    if not condition.leaf.predicates:
+        return condition.leaf.values
+    named = {
+        value for item in condition.leaf.predicates if isinstance(item, AnythingBut) for value in item.values
+    }
+    return named.union(condition.leaf.values)
+
+
+def _counted(condition: Condition) -> Iterator[Key]:
+    """The keys to count for a condition, besides the values that it names."""
+    for predicate in condition.leaf.predicates:
+        if not isinstance(predicate, AnythingBut | Present | SameEvent):
+            for way in routes(predicate):
+                for key in way:
+                    yield (key[0], None) if key[0] in (">", "<") else key

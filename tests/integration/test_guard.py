@@ -1,0 +1,66 @@
+"""Nothing that a listener raises reaches Airflow."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+
+import pytest
+from airflow.exceptions import AirflowException
+
+from ml_event_provider.listeners import dag_runs, guard, lifecycle, task_instances
+
+
+class TaskTimeout(BaseException):
+    """As Airflow's own time-out: no ``Exception``."""
+
+
+@pytest.mark.parametrize("error", [ValueError("boom"), AirflowException("boom"), TaskTimeout("boom"), SystemExit(1)])
+def test_whatever_is_raised_is_logged_and_counted(
+    error: BaseException, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    counted: list[str] = []
+    monkeypatch.setattr(guard, "count", counted.append)
+
+    @guard.guarded
+    def listener(value: int) -> None:
+        raise error
+
+    with caplog.at_level(logging.ERROR, guard.log.name):
+        listener(value=1)
+    assert counted == ["listener_errors"]
+    assert caplog.records[-1].exc_info is not None
+    assert caplog.records[-1].exc_info[1] is error
+
+
+def test_result_of_a_good_listener_is_untouched() -> None:
+    called: list[int] = []
+    guard.guarded(called.append)(7)
+    assert called == [7]
+
+
+def test_metric_reaches_airflows_own_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow._shared.observability.metrics import stats
+
+    counted: list[tuple[str, int]] = []
+    monkeypatch.setattr(stats, "incr", lambda name, amount: counted.append((name, amount)))
+    guard.count("listener_errors", 2)
+    assert counted == [("ml_events.listener_errors", 2)]
+
+
+def test_missing_metrics_backend_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow._shared.observability.metrics import stats
+
+    def broken(*_: object) -> None:
+        raise OSError("no statsd")
+
+    monkeypatch.setattr(stats, "incr", broken)
+    guard.count("listener_errors")
+
+
+@pytest.mark.parametrize("module", [dag_runs, task_instances, lifecycle])
+def test_every_listener_is_guarded(module: object) -> None:
+    listeners = [one for name, one in vars(module).items() if name.startswith(("on_", "before_"))]
+    assert listeners
+    assert all(hasattr(one, "__wrapped__") for one in listeners)
+    assert all(inspect.unwrap(one) is not one for one in listeners)

@@ -1,0 +1,156 @@
+"""``airflow db migrate`` makes our tables, the migrations lead where the code says, and Airflow's own stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from airflow.utils.db_manager import RunDBManager
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Engine, inspect, select, text
+
+from ml_event_provider.store import events, schema
+from ml_event_provider.store.engine import transaction
+from ml_event_provider.store.manager import MlEventDBManager
+from tests.conftest import airflow_command
+from tests.integration.airflow_rows import orm_session
+from tests.integration.recorded import EVENT, recorded
+
+HEAD = "0001"
+
+
+@pytest.fixture
+def manager(airflow_db: Engine) -> Iterator[MlEventDBManager]:
+    with orm_session() as session:
+        one = MlEventDBManager(session)
+        yield one
+        session.rollback()
+        if one.get_current_revision() != HEAD:
+            session.rollback()
+            one.upgradedb()
+
+
+def tables(engine: Engine, *, ours: bool) -> dict[str, Any]:
+    """Columns, keys and indexes of the tables, as the database tells them."""
+    # SQLite's PRAGMA index_list may answer from the schema that the connection knew.
+    engine.dispose()
+    inspector = inspect(engine)
+
+    def shown(thing: Any) -> str:
+        if isinstance(thing, dict):
+            return str(sorted((key, shown(value)) for key, value in thing.items()))
+        return str(sorted(map(shown, thing)) if isinstance(thing, list) else thing)
+
+    return {
+        name: (
+            shown(inspector.get_columns(name)),
+            shown(inspector.get_indexes(name)),
+            shown(inspector.get_unique_constraints(name)),
+            shown(inspector.get_pk_constraint(name)),
+        )
+        for name in inspector.get_table_names()
+        if name.startswith("ml_event_") is ours and name != MlEventDBManager.version_table_name
+    }
+
+
+def differences(engine: Engine) -> list[Any]:
+    """What Alembic would change to make the database what ``schema.metadata`` says."""
+
+    def only_ours(_object: object, name: str | None, kind: str, *_: object) -> bool:
+        return kind != "table" or str(name) in schema.metadata.tables
+
+    options = {"include_object": only_ours, "compare_type": True}
+    with engine.connect() as connection:
+        return compare_metadata(MigrationContext.configure(connection, opts=options), schema.metadata)
+
+
+def test_airflow_finds_the_manager_and_is_at_its_head(manager: MlEventDBManager) -> None:
+    found = RunDBManager()
+    found.validate()
+    assert MlEventDBManager in found._managers
+    assert set(schema.metadata.tables) | {"ml_event_alembic_version"} <= found.get_required_table_names()
+    assert manager.get_script_object().get_heads() == [HEAD]
+    assert manager.get_current_revision() == HEAD
+    assert manager.check_migration()
+
+
+def test_every_released_version_names_an_existing_revision(manager: MlEventDBManager) -> None:
+    revisions = {one.revision for one in manager.get_script_object().walk_revisions()}
+    assert set(manager.revision_heads_map.values()) <= revisions
+    assert HEAD in manager.revision_heads_map.values()
+
+
+def test_check_migrations_is_content_until_a_table_is_missing(manager: MlEventDBManager) -> None:
+    airflow_command("db", "check-migrations", "-t", "1")
+    manager.session.rollback()
+    manager.downgrade("base")
+    with pytest.raises(TimeoutError, match="unapplied migrations"):
+        airflow_command("db", "check-migrations", "-t", "1")
+
+
+def test_migrations_make_what_the_code_says(manager: MlEventDBManager, airflow_db: Engine) -> None:
+    assert differences(airflow_db) == []
+    made_by_airflow = tables(airflow_db, ours=True)
+    manager.downgrade("base")
+    assert tables(airflow_db, ours=True) == {}
+    assert manager.get_current_revision() is None
+    manager.session.rollback()
+    manager.upgradedb(use_migration_files=True)
+    assert differences(airflow_db) == []
+    assert tables(airflow_db, ours=True) == made_by_airflow
+
+
+def test_tables_made_by_migrations_work(manager: MlEventDBManager) -> None:
+    manager.downgrade("base")
+    manager.upgradedb(use_migration_files=True)
+    with transaction() as connection:
+        events.record(connection, [EVENT])
+    assert recorded() == [EVENT]
+
+
+def test_migrating_again_keeps_the_rows(manager: MlEventDBManager) -> None:
+    with transaction() as connection:
+        events.record(connection, [EVENT])
+    airflow_command("db", "migrate")
+    assert recorded() == [EVENT]
+
+
+def test_airflows_own_tables_stay_as_they_are(manager: MlEventDBManager, airflow_db: Engine) -> None:
+    def pools() -> list[Any]:
+        with airflow_db.connect() as connection:
+            return list(connection.execute(text("SELECT pool, slots FROM slot_pool ORDER BY pool")))
+
+    before, rows = tables(airflow_db, ours=False), pools()
+    assert {"dag_run", "task_instance"} <= set(before)
+    assert rows
+    manager.downgrade("base")
+    assert (tables(airflow_db, ours=False), pools()) == (before, rows)
+    manager.upgradedb(use_migration_files=True)
+    assert (tables(airflow_db, ours=False), pools()) == (before, rows)
+
+
+def test_airflow_drops_our_tables_with_its_own(manager: MlEventDBManager, airflow_db: Engine) -> None:
+    manager.session.rollback()
+    with airflow_db.begin() as connection:
+        manager.session.bind = connection
+        manager.drop_tables(connection)
+        manager.session.close()
+    manager.session.bind = airflow_db
+    names = inspect(airflow_db).get_table_names()
+    assert not [name for name in names if name.startswith("ml_event_")]
+    assert "dag_run" in names
+
+
+def test_migration_is_shown_as_sql(manager: MlEventDBManager, capsys: pytest.CaptureFixture[str]) -> None:
+    manager.upgradedb(to_revision=HEAD, show_sql_only=True)
+    up = capsys.readouterr().out
+    manager.downgrade("base", from_revision=HEAD, show_sql_only=True)
+    down = capsys.readouterr().out
+    for name in schema.metadata.tables:
+        assert f"CREATE TABLE {name} " in up
+        assert f"DROP TABLE {name};" in down
+    assert "UPDATE ml_event_alembic_version" in up or "INSERT INTO ml_event_alembic_version" in up
+    with transaction() as connection:
+        assert connection.execute(select(schema.event.c.seq)).all() == []

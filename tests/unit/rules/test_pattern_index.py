@@ -1,0 +1,271 @@
+"""The index agrees with the naive matcher, whatever rules come and go."""
+
+from __future__ import annotations
+
+import random
+import sys
+import threading
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ml_event_provider.rules import InvalidPattern, PatternIndex, explain
+from ml_event_provider.rules import registry as registry_module
+from ml_event_provider.rules import table as table_module
+from tests.unit.rules import naive_matcher
+from tests.unit.rules.pattern_strategies import events, matching_events, patterns
+
+PROFILE = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+
+
+def usable(pattern: dict[str, Any]) -> bool:
+    """A path may be drawn twice, or too many alternatives; the index refuses these."""
+    try:
+        PatternIndex.check(pattern)
+    except InvalidPattern as error:
+        assert "twice" in str(error) or "alternatives" in str(error), error
+        return False
+    return True
+
+
+def expected(rules: dict[str, dict[str, Any]], event: dict[str, Any]) -> set[str]:
+    return {name for name, pattern in rules.items() if naive_matcher.matches(pattern, event)}
+
+
+@PROFILE
+@given(st.data())
+def test_one_pattern_matches_as_the_naive_matcher_does(data: st.DataObject) -> None:
+    pattern = data.draw(patterns().filter(usable))
+    event = data.draw(st.one_of(matching_events(pattern), matching_events(pattern), events))
+    index = PatternIndex({"rule": pattern})
+    assert index.match(event) == expected({"rule": pattern}, event)
+
+
+@pytest.mark.parametrize("told_apart", [0, 16])
+@PROFILE
+@given(data=st.data())
+def test_rules_that_come_and_go_match_as_the_naive_matcher_does(told_apart: int, data: st.DataObject) -> None:
+    drawn = data.draw(st.lists(patterns().filter(usable), min_size=2, max_size=6))
+    seen = [data.draw(matching_events(pattern)) for pattern in drawn[:3]]
+    changes = data.draw(
+        st.lists(st.tuples(st.integers(0, 4), st.sampled_from([None, *drawn])), min_size=1, max_size=10)
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        # With 0, each value of a field with predicates is a class of its own.
+        patch.setattr(table_module, "MAX_TOLD_APART", told_apart)
+        patch.setattr(registry_module, "MAX_TOLD_APART", told_apart)
+        index = PatternIndex()
+        rules: dict[str, dict[str, Any]] = {}
+        for number, pattern in changes:
+            name = f"rule-{number}"
+            if pattern is not None:
+                index.add(name, pattern)
+                rules[name] = pattern
+            elif name in rules:
+                index.remove(name)
+                del rules[name]
+            for event in seen:
+                assert index.match(event) == expected(rules, event), (event, rules)
+        index.discard(list(rules))
+        state = index._registry
+        assert not state.rules
+        assert not state.conditions
+        assert not state.slots
+        assert all(not index.match(event) for event in seen)
+
+
+@PROFILE
+@given(st.data())
+def test_an_explanation_agrees_with_the_match(data: st.DataObject) -> None:
+    pattern = data.draw(patterns().filter(usable))
+    event = data.draw(matching_events(pattern))
+    findings = explain(pattern, event)
+    if PatternIndex({"rule": pattern}).match(event):
+        assert "(same array element)" not in [finding.path for finding in findings]
+    else:
+        assert not all(finding.passed for finding in findings)
+
+
+def test_a_rule_is_replaced_as_a_whole() -> None:
+    index = PatternIndex({"rule": {"a": ["x"]}})
+    index.add("rule", {"b": ["y"]})
+    assert index.match({"a": "x"}) == set()
+    assert index.match({"b": "y"}) == {"rule"}
+    assert len(index) == 1
+
+
+def test_a_wrong_pattern_leaves_the_index_as_it_was() -> None:
+    index = PatternIndex({"rule": {"a": ["x"]}})
+    with pytest.raises(InvalidPattern):
+        index.update({"other": {"a": ["x"]}, "rule": {"a": "y"}})
+    assert index.names() == ["rule"]
+    assert index.match({"a": "x"}) == {"rule"}
+
+
+def test_removing_an_unknown_rule_is_an_error_and_changes_nothing() -> None:
+    index = PatternIndex({"rule": {"a": ["x"]}})
+    with pytest.raises(KeyError, match="other"):
+        index.remove("other")
+    index.discard(["other"])
+    assert "rule" in index
+    assert "other" not in index
+
+
+def test_the_result_is_the_callers_own() -> None:
+    index = PatternIndex({"rule": {"a": ["x"]}})
+    index.match({"a": "x"}).add("mine")
+    assert index.match({"a": "x"}) == {"rule"}
+
+
+def test_a_match_sees_a_change_whole_or_not_at_all() -> None:
+    """Two rules that are swapped together are never seen both, and one of them always."""
+    index = PatternIndex({"left": {"a": ["x"]}, "kept": {"b": ["y"]}})
+    wrong: list[set[str]] = []
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.is_set():
+            found = index.match({"a": "x", "b": "y"})
+            if found not in ({"kept", "left"}, {"kept", "edited"}):
+                wrong.append(found)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    readers = [threading.Thread(target=look) for _ in range(3)]
+    try:
+        for reader in readers:
+            reader.start()
+        for number in range(300):
+            # "left" and "edited" change their patterns in one step: exactly one of them asks for x.
+            first = number % 2 == 0
+            index.update(
+                {"left": {"a": ["z" if first else "x"]}, "edited": {"a": ["x" if first else {"prefix": "z"}]}}
+            )
+    finally:
+        stop.set()
+        for reader in readers:
+            reader.join()
+        sys.setswitchinterval(interval)
+    assert wrong == []
+
+
+@pytest.mark.parametrize("size", [50, 700])
+def test_many_rules_of_one_field_match_as_the_naive_matcher_does(size: int) -> None:
+    """Enough rules that maps are split, ranges lie in several chunks, and values are classes of their own."""
+    rng = random.Random(size)
+
+    def pattern() -> dict[str, Any]:
+        low = rng.uniform(-100, 100)
+        text = f"{rng.randrange(40)}-{rng.randrange(40)}"
+        return rng.choice(
+            [
+                {"n": [{"numeric": [">", low]}]},
+                {"n": [{"numeric": ["<=", low]}]},
+                {"n": [{"numeric": [">=", low, "<", low + rng.choice([1e-9, 0.1, 1, 50, 1e9])]}]},
+                {"t": [text]},
+                {"t": [{"wildcard": f"*{text}*"}]},
+                {"t": [{"wildcard": f"*/{text}/*"}]},
+                {"t": [{"prefix": text}, {"suffix": text}]},
+                {"t": [{"anything-but": [text, "x"]}], "n": [{"exists": False}]},
+                {"t": [{"equals-ignore-case": f"X-{text}"}], "n": [{"numeric": [">", low]}]},
+                {"t": [{"cidr": f"10.{rng.randrange(4)}.0.0/{rng.choice([8, 16, 24, 30])}"}]},
+            ]
+        )
+
+    rules = {f"rule-{number}": pattern() for number in range(size)}
+    index = PatternIndex(rules)
+    for name in rng.sample(sorted(rules), size // 3):
+        index.remove(name)
+        del rules[name]
+    for _ in range(60):
+        text = f"{rng.randrange(40)}-{rng.randrange(40)}"
+        event = rng.choice(
+            [
+                {"n": rng.uniform(-120, 120)},
+                {"n": rng.randrange(-100, 100), "t": f"x/{text}/y"},
+                {"t": [text, f"x-{text}"]},
+                {"t": f"10.{rng.randrange(4)}.0.{rng.randrange(9)}"},
+                {"n": [rng.uniform(-120, 120), 3], "t": text},
+            ]
+        )
+        assert index.match(event) == expected(rules, event), event
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"a": float("nan")},
+        {"a": float("inf")},
+        {"a": 10**400},
+        {"a": -(10**400)},
+        {"a": [[[[[[]]]]]]},
+        {"a": {"b": {}}},
+        {"a": object()},
+        {"": {"": ""}},
+        {},
+    ],
+    ids=repr,
+)
+def test_odd_values_break_nothing(event: dict[str, Any]) -> None:
+    index = PatternIndex(
+        {
+            "range": {"a": [{"numeric": [">", 5]}]},
+            "narrow": {"a": [{"numeric": [">", 5, "<", 6]}]},
+            "text": {"a": [{"wildcard": "*a*"}]},
+            "equal": {"a": [1, "x", None, True]},
+        }
+    )
+    assert index.match(event) == set()
+
+
+def test_a_large_number_equals_its_own_text_only() -> None:
+    index = PatternIndex({"exact": {"a": [12345678901234567890]}, "but": {"a": [{"anything-but": 5}]}})
+    assert index.match({"a": 12345678901234567890}) == {"exact", "but"}
+    assert index.match({"a": 12345678901234567891}) == {"but"}
+    assert index.match({"a": 12345678901234567890.0}) == {"but"}
+
+
+def test_deeply_nested_arrays_are_read() -> None:
+    value: Any = "x"
+    for _ in range(5000):
+        value = [value]
+    assert PatternIndex({"rule": {"a": ["x"], "a.b": [{"exists": False}]}}).match({"a": value}) == {"rule"}
+
+
+def test_arrays_of_many_elements_are_joined_in_time() -> None:
+    """Three fields that each hold in 400 elements; trying all combinations would take 64 million steps."""
+    items = [{"a": "x", "b": "y", "n": number} for number in range(400)]
+    items[399]["c"] = "z"
+    index = PatternIndex({"rule": {"i": {"a": ["x"], "b": ["y"], "c": ["z"]}}})
+    assert index.match({"i": items}) == {"rule"}
+    del items[399]["b"]
+    assert index.match({"i": items}) == set()
+
+
+def test_memories_are_bounded() -> None:
+    index = PatternIndex(
+        {"rule": {"a": [{"prefix": "x"}]}, "other": {"a": ["y"]}}
+        | {f"rule-{number}": {"b": [{"prefix": str(number)}]} for number in range(20)}
+    )
+    for number in range(30_000):
+        index.match({"a": f"x{number}", "b": str(number)})
+    snapshot = index._snapshot
+    assert all(len(table.memo) <= table_module.MAX_MEMO for table in snapshot.tables)
+    assert len(snapshot.results) <= 16_384
+
+
+def test_an_event_is_verified_against_few_of_many_rules() -> None:
+    """Of 5,000 rules, those with another model are not even looked at."""
+    index = PatternIndex()
+    for number in range(5000):
+        index.add(f"rule-{number}", {"type": ["approved"], "data": {"model": [f"model-{number}"]}})
+    snapshot = index._snapshot
+    slot = snapshot.paths.slots
+    candidates = [
+        *snapshot.tables[slot["type"]].candidates("approved"),
+        *snapshot.tables[slot["data.model"]].candidates("model-17"),
+    ]
+    assert len(candidates) <= 3
+    assert index.match({"type": "approved", "data": {"model": "model-17"}}) == {"rule-17"}

@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from urllib3.exceptions import InsecureRequestWarning
+
+from ml_event_provider.targets import Outcome, Result
+from ml_event_provider.targets.network import MAX_ANSWER_BYTES, Answer, Network, origin, short
+from tests.peers.certificates import Authority
+from tests.peers.receiver import Behaviour, Receiver, closed_port
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SECRET_PATH = "/services/T0/B0/s3cr3t-path?token=s3cr3t-query"
+
+
+def posted(network: Network, url: str, timeout: float = 5.0, **options: Any) -> Result:
+    """The result of a post that must get no answer."""
+    result = network.post(url, b"{}", {"Content-Type": "application/json"}, timeout=timeout, **options)
+    assert isinstance(result, Result), result
+    return result
+
+
+def answered(network: Network, url: str, timeout: float = 5.0, **options: Any) -> Answer:
+    answer = network.post(url, b"{}", {"Content-Type": "application/json"}, timeout=timeout, **options)
+    assert isinstance(answer, Answer), answer
+    return answer
+
+
+def test_status_headers_and_body_are_answered(network: Network, receiver: Receiver) -> None:
+    receiver.next(Behaviour(status=202, body='{"a": "ö"}', headers={"X-Thing": "1"}))
+    answer = answered(network, receiver.url("/any"))
+    assert (answer.status, answer.headers["x-thing"], answer.json()) == (202, "1", {"a": "ö"})
+    assert receiver.requests[0].body == b"{}"
+    assert receiver.requests[0].headers["accept-encoding"] == "identity"
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "code"),
+    [
+        (Behaviour(reset=True), "reset"),
+        (Behaviour(raw=b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhalf"), "reset"),
+        (Behaviour(raw=b"garbage\r\n\r\n"), "protocol"),
+        (Behaviour(raw=b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n"), "protocol"),
+        (Behaviour(delay=30), "timeout"),
+        (Behaviour(body="x" * 100, drip=0.1), "timeout"),
+        (Behaviour(head_drip=0.1), "timeout"),
+    ],
+    ids=["reset", "half a body", "garbage", "endless head", "no answer", "dripping body", "dripping head"],
+)
+def test_what_the_network_does_is_worth_another_try(
+    network: Network, receiver: Receiver, behaviour: Behaviour, code: str
+) -> None:
+    receiver.next(behaviour)
+    result = posted(network, receiver.url(SECRET_PATH), timeout=0.4)
+    assert (result.outcome, result.code) == (Outcome.RETRY, code)
+    assert "s3cr3t" not in result.reason
+    assert receiver.url().rstrip("/") in result.reason
+
+
+def test_a_closed_port_is_a_refused_connection(network: Network) -> None:
+    result = posted(network, f"http://127.0.0.1:{closed_port()}{SECRET_PATH}")
+    assert (result.outcome, result.code) == (Outcome.RETRY, "connection refused")
+    assert "s3cr3t" not in result.reason
+
+
+def test_an_unknown_name_is_a_dns_failure() -> None:
+    def unknown(*_: Any, **__: Any) -> list[Any]:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    result = posted(Network(allowed_hosts=lambda: (), resolver=unknown), "http://nowhere.example/x")
+    assert (result.outcome, result.code) == (Outcome.RETRY, "DNS")
+
+
+def test_a_connection_survives_after_a_timeout(network: Network, receiver: Receiver) -> None:
+    receiver.next(Behaviour(delay=30))
+    assert posted(network, receiver.url(), timeout=0.2).code == "timeout"
+    assert answered(network, receiver.url()).status == 200
+
+
+def test_a_little_time_left_for_one_answer_does_not_shorten_the_next(
+    network: Network, receiver: Receiver
+) -> None:
+    receiver.next(Behaviour(delay=0.25), Behaviour(delay=0.25))
+    assert answered(network, receiver.url(), timeout=0.45).status == 200
+    assert answered(network, receiver.url(), timeout=0.45).status == 200
+    assert receiver.connections == 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://127.0.0.1/x",
+        "file:///etc/passwd",
+        "http://",
+        "127.0.0.1/x",
+        "http://[::1",
+        "http://a:port/",
+        "",
+    ],
+)
+def test_urls_that_are_not_http_are_refused(network: Network, url: str) -> None:
+    result = posted(network, url)
+    assert (result.outcome, result.code) == (Outcome.REFUSED, "URL")
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_redirects_are_not_followed(network: Network, receiver: Receiver, status: int) -> None:
+    receiver.next(Behaviour(status=status, headers={"Location": receiver.url("/elsewhere")}))
+    assert answered(network, receiver.url("/here")).status == status
+    assert [request.path for request in receiver.requests] == ["/here"]
+
+
+def test_proxies_of_the_environment_are_ignored(
+    network: Network, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{closed_port()}")
+    assert answered(network, receiver.url()).status == 200
+
+
+def test_netrc_is_ignored(
+    network: Network, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password mine\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    answered(network, receiver.url())
+    assert "authorization" not in receiver.requests[0].headers
+
+
+def test_cookies_are_not_kept(network: Network, receiver: Receiver) -> None:
+    receiver.next(Behaviour(headers={"Set-Cookie": "a=b; Path=/"}))
+    answered(network, receiver.url())
+    answered(network, receiver.url())
+    assert "cookie" not in receiver.requests[1].headers
+
+
+def test_at_most_64_kib_of_an_answer_are_read(network: Network, receiver: Receiver) -> None:
+    receiver.next(Behaviour(body="x" * 1_000_000))
+    assert len(answered(network, receiver.url()).body) == MAX_ANSWER_BYTES
+    assert answered(network, receiver.url()).status == 200
+
+
+def test_packed_answers_are_not_unpacked(network: Network, receiver: Receiver) -> None:
+    receiver.next(Behaviour(body="not gzip at all", headers={"Content-Encoding": "gzip"}))
+    assert answered(network, receiver.url()).body == b"not gzip at all"
+
+
+def test_a_thread_keeps_its_connection(network: Network, receiver: Receiver) -> None:
+    for _ in range(5):
+        answered(network, receiver.url())
+    assert receiver.connections == 1
+
+
+def test_each_thread_has_its_own_connection(network: Network, receiver: Receiver) -> None:
+    together = threading.Barrier(3)
+
+    def work(_: int) -> int:
+        together.wait(5)
+        return [answered(network, receiver.url()).status for _ in range(5)][-1]
+
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(work, range(3))) == [200] * 3
+    assert receiver.connections == 3
+
+
+def test_a_forked_child_does_not_use_its_parents_connection(network: Network, receiver: Receiver) -> None:
+    answered(network, receiver.url())
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if isinstance(network.post(receiver.url("/child"), b"", {}, timeout=5), Answer) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert answered(network, receiver.url()).status == 200
+    assert receiver.connections == 2
+
+
+def test_tls_checks_the_name_in_the_url_at_the_checked_address(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+
+    def resolve(host: str, port: int, **_: Any) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port))]
+
+    network = Network(allowed_hosts=lambda: ("127.0.0.1",), resolver=resolve)
+    with Receiver(tls=authority.server_context("hooks.example")) as receiver:
+        url = receiver.url("/x", host="hooks.example")
+        assert answered(network, url, verify=str(authority.path)).status == 200
+        assert answered(network, url, verify=str(authority.path)).status == 200
+        assert receiver.connections == 1
+        wrong_name = posted(network, receiver.url("/x", host="other.example"), verify=str(authority.path))
+        unknown_authority = posted(network, url)
+        with pytest.warns(InsecureRequestWarning):
+            assert answered(network, url, verify=False).status == 200
+    for result in (wrong_name, unknown_authority):
+        assert (result.outcome, result.code) == (Outcome.RETRY, "TLS")
+    assert "other.example" in wrong_name.reason
+    assert "unable to get local issuer certificate" in unknown_authority.reason
+
+
+def test_the_environments_authorities_are_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: Network
+) -> None:
+    authority = Authority(tmp_path)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.path))
+    with Receiver(tls=authority.server_context("127.0.0.1")) as receiver:
+        assert answered(network, receiver.url()).status == 200
+
+
+def test_tls_against_a_plain_port_is_a_tls_failure(network: Network, receiver: Receiver) -> None:
+    result = posted(network, receiver.url().replace("http:", "https:"))
+    assert (result.outcome, result.code) == (Outcome.RETRY, "TLS")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://user:pass@h.example:8443/a/b?c=d#e", "https://h.example:8443"),
+        ("http://h.example/secret", "http://h.example"),
+        ("http://h:x/secret", "the URL"),
+    ],
+)
+def test_only_the_origin_of_a_url_is_shown(url: str, shown: str) -> None:
+    assert origin(url) == shown
+
+
+def test_foreign_text_becomes_one_short_printable_line() -> None:
+    assert short("a\r\n b\x00\x1b[31m\u202e") == "a b[31m"
+    assert len(short("x" * 5000)) == 500

@@ -1,0 +1,265 @@
+"""No result of any target holds a secret of its connection, whatever the remote says."""
+
+from __future__ import annotations
+
+import base64
+import json
+import string
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, quote_plus
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ml_event_provider.targets import Outcome, Result
+from ml_event_provider.targets.dingtalk import DingTalkTarget
+from ml_event_provider.targets.email import EmailTarget
+from ml_event_provider.targets.network import Network
+from ml_event_provider.targets.pace import Pace
+from ml_event_provider.targets.secrets import MASK, Mask
+from ml_event_provider.targets.slack import SlackTarget
+from ml_event_provider.targets.webhook import WebhookTarget
+from tests.peers.receiver import Behaviour, Receiver, closed_port
+from tests.peers.samples import SampleConnection, sample_message
+from tests.peers.smtp import MailServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ml_event_provider.targets import Target
+
+KEY = base64.b64encode(b"key of thirty-two bytes for tests").decode()
+OLD_KEY = base64.b64encode(b"old key of 32 bytes for the tests").decode()
+PASSWORD = 'p4ss/w+rd=%20&"ü'
+TOKEN = "t0ken-0123456789abcdef"
+BEARER = "bearer+0123456789/abcdef"
+PATH = "T0123456/B0123456/xYz0123456789abcdefghijk"
+
+PATH_END = PATH.rpartition("/")[2]
+MAIL_PASSWORD = "password-0123456789"
+#: What each connection below holds.
+SECRETS = {
+    "webhook": (KEY, OLD_KEY, BEARER, TOKEN, PATH_END),
+    "http": (KEY, PASSWORD, BEARER, TOKEN, PATH_END),
+    "dingtalk": (TOKEN, PASSWORD),
+    "slack webhook": (PATH, PATH_END),
+    "slack": (TOKEN,),
+    "email": (MAIL_PASSWORD, TOKEN),
+}
+BEHAVIOURS = {
+    "reset": {"reset": True},
+    "garbage": {"raw": b"garbage\r\n\r\n"},
+    "slow": {"delay": 30.0},
+    "redirect": {"status": 302},
+    **{str(status): {"status": status} for status in (200, 400, 401, 403, 404, 410, 429, 500, 503)},
+}
+
+
+def spellings(secret: str) -> set[str]:
+    return {
+        secret,
+        quote(secret),
+        quote(secret, safe=""),
+        quote_plus(secret),
+        json.dumps(secret)[1:-1],
+        base64.b64encode(secret.encode()).decode(),
+    }
+
+
+def told_secrets(name: str, result: Result) -> list[str]:
+    """Secrets, whole or their beginnings, in anything that the result says."""
+    return [form for secret in SECRETS[name] for form in spellings(secret) if form[:12] in repr(result)]
+
+
+def connections(port: int) -> dict[str, tuple[type[Any], SampleConnection]]:
+    base = f"http://127.0.0.1:{port}"
+    return {
+        "webhook": (
+            WebhookTarget,
+            SampleConnection(
+                conn_type="ml_events_webhook",
+                host=f"{base}/webhook/{PATH}?token={quote(TOKEN)}",
+                password=f"whsec_{KEY}",
+                extra={"previous_secret": f"whsec_{OLD_KEY}", "bearer_token": BEARER},
+            ),
+        ),
+        "http": (
+            WebhookTarget,
+            SampleConnection(
+                conn_type="http",
+                host=f"{base}/{PATH}",
+                login="me",
+                password=PASSWORD,
+                extra={"X-Api-Key": TOKEN, "signing_secret": KEY, "headers": {"Cookie": BEARER}},
+            ),
+        ),
+        "dingtalk": (
+            DingTalkTarget,
+            SampleConnection(
+                conn_type="ml_events_dingtalk",
+                host=f"{base}/dingtalk/robot/send",
+                password=TOKEN,
+                extra={"secret": PASSWORD},
+            ),
+        ),
+        "slack webhook": (
+            SlackTarget,
+            SampleConnection(conn_type="slackwebhook", host=f"{base}/slack/services", password=PATH),
+        ),
+        "slack": (
+            SlackTarget,
+            SampleConnection(
+                conn_type="slack", password=TOKEN, extra={"base_url": f"{base}/slack/api", "channel": "#ml"}
+            ),
+        ),
+        "email": (
+            EmailTarget,
+            SampleConnection(
+                conn_type="smtp",
+                host="127.0.0.1",
+                port=port,
+                login="me@x.example",
+                password=MAIL_PASSWORD,
+                extra={
+                    "disable_ssl": True,
+                    "disable_tls": True,
+                    "to": "ann@x.example",
+                    "client_secret": TOKEN,
+                },
+            ),
+        ),
+    }
+
+
+NAMES = list(connections(0))
+HTTP_NAMES = [name for name in NAMES if name != "email"]
+
+
+@pytest.fixture(scope="module")
+def echo() -> Iterator[Receiver]:
+    with Receiver() as running:
+        yield running
+
+
+def target_and_connection(name: str, port: int) -> tuple[Target, SampleConnection]:
+    kind, connection = connections(port)[name]
+    network = Network(allowed_hosts=lambda: ("127.0.0.1",))
+    more = {"pace": Pace(20, 60.0)} if kind is DingTalkTarget else {}
+    return kind(network, **more), connection
+
+
+@pytest.mark.parametrize("behaviour", BEHAVIOURS.values(), ids=BEHAVIOURS.keys())
+@pytest.mark.parametrize("name", HTTP_NAMES)
+def test_a_remote_that_repeats_everything_gives_no_secret_away(
+    echo: Receiver, name: str, behaviour: dict[str, Any]
+) -> None:
+    everything = " ".join(form for secret in SECRETS[name] for form in spellings(secret))
+    bodies = [
+        everything,
+        everything[:700],
+        json.dumps({"errcode": 310000, "errmsg": everything}),
+        json.dumps({"errcode": 0, "errmsg": everything}),
+        json.dumps({"ok": False, "error": everything, "response_metadata": {"messages": [everything]}}),
+        json.dumps({"status": 1111, "wait": everything}),
+        *("x" * (490 + shift) + everything for shift in range(0, 12, 3)),
+    ]
+    for body in bodies:
+        location = f"http://{TOKEN}:{TOKEN}@127.0.0.1/{TOKEN}"
+        echo.clear()
+        echo.next(Behaviour(**behaviour, body=body, headers={"Location": location, "Retry-After": TOKEN}))
+        target, connection = target_and_connection(name, echo.port)
+        result = target.send(connection, sample_message(), timeout=0.1 if "delay" in behaviour else 5)
+        assert told_secrets(name, result) == [], result
+        if "delay" in behaviour:
+            break
+
+
+@pytest.mark.parametrize("way", ["send", "check"])
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("allowed", [("127.0.0.1",), ()])
+def test_a_dead_or_forbidden_remote_gives_no_secret_away(
+    name: str, way: str, allowed: tuple[str, ...]
+) -> None:
+    kind, connection = connections(closed_port())[name]
+    network = Network(allowed_hosts=lambda: allowed)
+    target: Target = kind(network)
+    if way == "send":
+        result = target.send(connection, sample_message(), timeout=5)
+    else:
+        result = target.check(connection, timeout=5)
+    assert result.outcome is not Outcome.DELIVERED
+    assert told_secrets(name, result) == [], result
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"host": "ftp://x/" + TOKEN},
+        {"host": "http://[" + TOKEN},
+        {"host": "http://h:" + TOKEN + "/"},
+        {"password": TOKEN + "\r\nX: y"},
+        {"extra": {"headers": '{"X-Secret": "' + TOKEN + "\n"}},
+        {"extra": {"headers": {"X-Secret": TOKEN + "\r\nEvil: 1"}}},
+        {"extra": {"format": "custom"}},
+    ],
+)
+@pytest.mark.parametrize("name", HTTP_NAMES)
+def test_an_unusable_connection_gives_no_secret_away(name: str, change: dict[str, Any]) -> None:
+    target, connection = target_and_connection(name, closed_port())
+    for field, value in change.items():
+        setattr(connection, field, value)
+    result = target.send(connection, sample_message(body="{not json"), timeout=5)
+    assert result.outcome is not Outcome.DELIVERED
+    assert told_secrets(name, result) == [], result
+
+
+def test_a_mail_server_that_repeats_the_password_gives_no_secret_away() -> None:
+    with MailServer(refuse={"ann@x.example": f"550 {MAIL_PASSWORD} {TOKEN}"}) as server:
+        target, connection = target_and_connection("email", server.port)
+        connection.login = None
+        connection.extra["from_email"] = "ml@x.example"
+        result = target.send(connection, sample_message(), timeout=5)
+    assert result.outcome is Outcome.REFUSED
+    assert result.recipients == {"ann@x.example": f"550 {MASK} {MASK}"}
+    assert told_secrets("email", result) == []
+
+
+SECRET_TEXT = st.text(alphabet=string.ascii_letters + string.digits + '+/=-_%&" ü', min_size=5, max_size=60)
+
+
+@settings(max_examples=200, deadline=None)
+@given(SECRET_TEXT, SECRET_TEXT, st.text(max_size=30), st.text(max_size=30))
+def test_every_spelling_of_any_secret_is_masked(password: str, token: str, before: str, after: str) -> None:
+    mask = Mask(SampleConnection(conn_type="http", login="me", password=password, extra={"api_token": token}))
+    for secret in (password, token):
+        for form in spellings(secret):
+            assert form not in mask(f"{before}{form}{after}").replace(before, "", 1) or form in MASK + after
+    pair = base64.b64encode(f"me:{password}".encode()).decode()
+    assert pair not in mask(f"Basic {pair}")
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(min_value=5, max_value=24))
+def test_a_secret_that_was_cut_in_the_middle_is_masked(length: int) -> None:
+    secret = "abcdefghijklmnopqrstuvwxyz"
+    mask = Mask(SampleConnection(conn_type="http", password=secret))
+    assert mask("x" * 500 + " " + secret[:length]) == "x" * 500 + " " + MASK
+
+
+@pytest.mark.parametrize(
+    ("name", "secret"),
+    [
+        *(("api_token", True), ("client_secret", True), ("X-Api-Key", True), ("apikey", True), ("key", True)),
+        *(("Authorization", True), ("X-Auth", True), ("smtp_password", True), ("Cookie", True)),
+        *(("keywords", False), ("auth_type", False), ("from_email", False), ("base_url", False)),
+    ],
+)
+def test_which_extra_fields_are_secret_is_told_by_their_names(name: str, secret: bool) -> None:
+    mask = Mask(SampleConnection(conn_type="http", extra={name: "some-value"}))
+    assert (mask("it is some-value.") == f"it is {MASK}.") is secret
+
+
+def test_short_words_are_not_taken_for_secrets() -> None:
+    mask = Mask(SampleConnection(conn_type="http", password="ok", extra={"format": "standard"}))
+    assert mask("ok, standard") == "ok, standard"

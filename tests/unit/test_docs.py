@@ -1,0 +1,56 @@
+"""The documentation cannot go stale: what the code has, the reference names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ml_event_provider import hookspecs
+from ml_event_provider.cli.definition import get_commands
+from ml_event_provider.get_provider_info import OPTIONS, get_provider_info
+
+ROOT = Path(__file__).parents[2]
+REFERENCE = ROOT / "docs" / "reference"
+
+
+def commands(group, prefix="airflow"):
+    for one in group:
+        name = f"{prefix} {one.name}"
+        if hasattr(one, "subcommands"):
+            yield from commands(one.subcommands, name)
+        else:
+            yield name, one
+
+
+@pytest.mark.parametrize("option", sorted(OPTIONS))
+def test_every_option_is_documented(option):
+    text = (REFERENCE / "configuration.md").read_text()
+    assert f"`{option}`" in text
+    assert str(OPTIONS[option]["default"]) in text
+
+
+@pytest.mark.parametrize(("name", "command"), commands(get_commands()))
+def test_every_command_is_documented(name, command):
+    assert f"`{name}" in (REFERENCE / "cli.md").read_text()
+
+
+@pytest.mark.parametrize("connection", get_provider_info()["connection-types"], ids=lambda one: one["connection-type"])
+def test_every_connection_field_is_documented(connection):
+    text = (REFERENCE / "connections.md").read_text()
+    assert f"`{connection['connection-type']}`" in text
+    for field in connection["conn-fields"]:
+        assert f"`{field}`" in text
+
+
+@pytest.mark.parametrize("hook", [name for name in vars(hookspecs) if name.startswith("ml_event_")])
+def test_every_hookspec_is_documented(hook):
+    assert f"`{hook}`" in (REFERENCE / "plugins.md").read_text()
+
+
+def test_links_between_pages_lead_somewhere():
+    import re
+
+    for page in [ROOT / "README.md", *ROOT.glob("docs/**/*.md")]:
+        for target in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.relative_to(ROOT)} links to {target}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import random
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import random
 
 TYPES = ("created", "approved", "rejected", "pending", "deleted", "metrics", "deployed", "failed")
 STATUSES = ("Approved", "Rejected", "PendingManualApproval")
@@ -41,8 +43,8 @@ def event(rng: random.Random, groups: int) -> dict[str, Any]:
             "InferenceSpecification": {
                 "Containers": [
                     {
-                        "Image": f"257758044811.dkr.ecr.{region}.amazonaws.com/sagemaker-xgboost:1.0-1-cpu-py3",
-                        "ImageDigest": "sha256:4dc8a7e4a010a19bb9e0a6b063f355393f6e623603361bd8b105f554d4f0c004",
+                        "Image": f"257758044811.dkr.ecr.{region}.example/sagemaker-xgboost:1.0-1-cpu-py3",
+                        "ImageDigest": "sha256:" + "4dc8a7e4a010a19b" * 4,
                         "ModelDataUrl": f"s3://sagemaker-project/{name}/Train/output/model.tar.gz",
                     }
                 ],

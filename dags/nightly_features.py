@@ -20,11 +20,11 @@ from ml_event_provider.notifications.ml_events import MlEventNotifier
     tags=["ml", "features"],
     default_args={
         "owner": "ada",
-        # Publishes what the listener publishes as well: the event is recorded once.
-        "on_failure_callback": callbacks.on_failure_callback(),
+        # Sends to a target at once, without a rule. The event itself, which the listener saw too, is recorded once.
+        "on_failure_callback": callbacks.on_failure_callback(targets=["ml_webhook"]),
     },
-    # Sends to a target at once, without a rule.
-    on_failure_callback=MlEventNotifier(targets=["ml_webhook"]),
+    # The same as a notifier, for the whole run; the rules decide who hears of it.
+    on_failure_callback=MlEventNotifier(),
 )
 def nightly_features():
     @task

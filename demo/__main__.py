@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import threading
@@ -34,7 +35,7 @@ def main() -> int:
     except KeyboardInterrupt:
         screen.say("Interrupted; all that was started is stopped.", "yellow")
         return 130
-    except RuntimeError as error:
+    except (RuntimeError, OSError) as error:
         screen.framed("FAILED", str(error), most=60)
         return 1
 
@@ -49,8 +50,8 @@ def _tell(parts: World, screen: Screen) -> int:
     screen.section("Result")
     if problems:
         for problem in problems:
-            screen.line(f"  ✗ {problem}", "red")
-        screen.framed("the end of airflow.log", parts.airflow.last_lines(30), most=40)
+            screen.say(f"✗ {problem}", "red")
+        screen.framed(f"errors in {_short(parts.airflow.log)}", _errors(parts.airflow.last_lines(5000)), most=60)
     else:
         screen.say("✓ Each expected notification arrived once, with a valid signature or login, and no other.", "green")
     if os.environ.get("KEEP", "") not in {"", "0"}:
@@ -58,6 +59,12 @@ def _tell(parts: World, screen: Screen) -> int:
     else:
         screen.say(f"Messages as they came: {_short(HOME)}/inbox/. `KEEP=1 make demo` leaves all running, to look around.")
     return 1 if problems else 0
+
+
+def _errors(log: str) -> str:
+    """The last lines that tell of something wrong."""
+    lines = [line for line in log.splitlines() if re.search(r"\[(error|critical)|Error\b|Traceback", line)]
+    return "\n".join(lines[-25:]) or "none"
 
 
 def _keep(parts: World, screen: Screen) -> None:

@@ -45,6 +45,7 @@ DRIFT = _all(
     ("airflow.dag_run.success", "check_drift", "churn-runs", "ml_webhook"),
 )
 BAD_NIGHT = _all(
+    ("airflow.task_instance.failed", "nightly_features.load_orders", "direct", "ml_webhook"),
     ("airflow.task_instance.failed", "nightly_features.load_orders", "broken-tasks", "ml_dingtalk smtp_default"),
     ("airflow.task_instance.up_for_retry", "nightly_features.load_clicks", "flaky-tasks", "ml_slack"),
     (
@@ -54,7 +55,6 @@ BAD_NIGHT = _all(
         "ml_dingtalk smtp_default",
     ),
     ("airflow.dag_run.failed", "nightly_features", "broken-runs", "smtp_default"),
-    ("airflow.dag_run.failed", "nightly_features", "direct", "ml_webhook"),
 )
 ALL = [*APPROVAL_MISSING, *APPROVED, *DRIFT, *BAD_NIGHT]
 

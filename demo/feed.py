@@ -53,6 +53,11 @@ class Told:
         return subject(self.event)
 
     @property
+    def silent(self) -> bool:
+        """Whether it is of a task whose process could not tell of it any more."""
+        return self.event["type"].startswith("airflow.task") and self.event.get("origin") == "reconciler"
+
+    @property
     def under_way(self) -> bool:
         """Whether something will still happen by itself within moments."""
         return not self.matched or any(one.state in _UNDER_WAY for one in self.deliveries)
@@ -82,11 +87,12 @@ class Feed:
         """Read the store and print the deliveries that changed, each under its event."""
         self.told = self._read()
         for one in self.told:
+            if one.under_way:
+                continue
             changed = [
                 delivery
                 for delivery in one.deliveries
-                if delivery.state not in _UNDER_WAY
-                and self._shown.get(delivery.id) != (delivery.state, delivery.attempts)
+                if self._shown.get(delivery.id) != (delivery.state, delivery.attempts)
             ]
             if changed:
                 self._show(one, changed)
@@ -121,13 +127,14 @@ class Feed:
 
     def _show(self, told: Told, deliveries: list[Delivery]) -> None:
         moment = str(told.event["time"])[11:19]
-        origin = told.event.get("origin", "")
-        found_by = "  found by the reconciler" if origin == "reconciler" else ""
-        self._screen.line(f"  {moment}  {told.event['type']:<34}{told.about}{found_by}", "bold")
+        self._screen.line(f"  {moment}  {told.event['type']:<35} {told.about}", "bold")
+        if told.silent:
+            self._screen.line(f"{'':12}nobody reported it: the reconciler found it in Airflow's tables")
         for one in deliveries:
             self._shown[one.id] = (one.state, one.attempts)
             attempts = f"{one.attempts} attempt" + ("s" if one.attempts != 1 else "")
             answer = one.code if one.state == "delivered" else f"{one.code}: {one.reason}"
             state = "to be retried" if one.state == "failed" else one.state
-            line = f"            → {one.rule} → {one.conn_id}: {state} ({attempts}, {one.milliseconds} ms, {answer})"
+            told_how = f"{state} ({attempts}, {one.milliseconds} ms, {answer})"
+            line = f"{'':12}→ {one.rule} → {one.conn_id}: {told_how}"
             self._screen.line(line, *([_STYLES[one.state]] if one.state in _STYLES else []))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 
 from lab.ports import free_port
 
@@ -222,20 +223,30 @@ class Airflow:
 
 def kill_group(process: subprocess.Popen[bytes], *, patience: float = 20) -> None:
     """End a process and its children: asked first, forced after ``patience`` seconds."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
+    try:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(patience)
+    except (ProcessLookupError, subprocess.TimeoutExpired):
+        pass
+    # Tasks run in process groups of their own, but in the session of the process that was started.
+    for pid in _session(process.pid):
         try:
-            os.killpg(process.pid, number)
+            os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
-            break
-        try:
-            process.wait(patience)
-        except subprocess.TimeoutExpired:
             continue
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            break
     process.wait()
+
+
+def _session(leader: int) -> list[int]:
+    """The processes of the session that ``leader`` began."""
+    found = []
+    for pid in psutil.pids():
+        try:
+            if os.getsid(pid) == leader:
+                found.append(pid)
+        except OSError:
+            continue
+    return found
 
 
 @contextmanager

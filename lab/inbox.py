@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 MAIL_LOGIN = ("ml-events", "mail-password")
 MAIL_FROM = "ML events <ml-events@example.com>"
 MAIL_TO = "ml-team@example.com"
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,10 +50,10 @@ class Inbox:
 
     def __enter__(self) -> Self:
         self._running.enter_context(self.http)
-        # On the loopback address the login needs no TLS; aiosmtpd warns of it twice.
+        # On the loopback address the login needs no TLS; aiosmtpd warns of it at each session.
         logging.getLogger("mail.log").setLevel(logging.ERROR)
-        with warnings.catch_warnings(action="ignore", category=UserWarning):
-            self._running.enter_context(self.mail)
+        warnings.filterwarnings("ignore", "Requiring AUTH while not requiring TLS")
+        self._running.enter_context(self.mail)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -120,7 +121,7 @@ def _mailed(mail: Mail) -> Letter:
     plain = message.get_body(("plain",))
     return Letter(
         channel="email",
-        delivery_id=re.sub(r"^<|@.*", "", str(message["Message-ID"])),
+        delivery_id=_UUID.findall(str(message["Message-ID"]))[-1],
         content=mail.content,
         text=f"Subject: {message['Subject']}\nTo: {message['To']}\n\n{plain.get_content() if plain else ''}",
         verified=mail.login == MAIL_LOGIN[0],

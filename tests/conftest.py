@@ -1,11 +1,10 @@
-"""An Airflow of the tests' own: a home in a temporary folder, and metadata databases migrated by Airflow itself."""
+"""An Airflow of the tests' own: a home in a temporary folder, and databases migrated by Airflow itself."""
 
 from __future__ import annotations
 
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sqlalchemy import Engine
 
 # Airflow reads these when it is imported, and a developer's own Airflow must not be touched.

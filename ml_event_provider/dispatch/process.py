@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MATCH_BATCH = 500
+#: How many deliveries wait for each worker at the most, so that it is never idle while the next are leased.
+MOST_WAITING = 3
 HEARTBEAT_SECONDS = 5.0
 #: A dispatcher that was silent for this long does not count as alive.
 SILENT_SECONDS = 30.0
@@ -107,12 +109,20 @@ class DispatcherProcess:
         housekeeper = threading.Thread(target=self._keep_house, name="ml-events-housekeeping", daemon=True)
         housekeeper.start()
         with ThreadPoolExecutor(self._settings.workers, thread_name_prefix="ml-events-send") as pool:
+            match_at = lease_at = 0.0
             while not self._stopping.is_set():
-                busy = self._guarded("match", self._match)
-                busy = self._guarded("lease", lambda: self._lease(pool)) or busy
+                busy = False
+                if time.monotonic() >= match_at:
+                    busy = self._guarded("match", self._match)
+                    match_at = 0.0 if busy else time.monotonic() + self._settings.poll
+                    lease_at = 0.0 if busy else lease_at
+                if time.monotonic() >= lease_at and self._room() >= self._settings.workers:
+                    leased = self._guarded("lease", lambda: self._lease(pool))
+                    lease_at = 0.0 if leased else time.monotonic() + self._settings.poll
+                    busy = busy or leased
                 busy = self._guarded("settle", self._settle) or busy
                 if not busy:
-                    self._wait()
+                    self._wait(until=min(match_at, lease_at or match_at))
             while self._under_way:
                 self._guarded("settle", self._settle)
                 time.sleep(0.01)
@@ -141,9 +151,13 @@ class DispatcherProcess:
             count("events_matched", taken)
         return taken > 0
 
+    def _room(self) -> int:
+        """How many deliveries may be leased: so many that each is sent before its lease runs out."""
+        each = max(1, min(MOST_WAITING, int(self._settings.lease / self._settings.send_timeout) - 1))
+        return (1 + each) * self._settings.workers - self._under_way
+
     def _lease(self, pool: ThreadPoolExecutor) -> bool:
-        # Twice the workers keeps them busy while the next are leased, and every lease long enough.
-        room = 2 * self._settings.workers - self._under_way
+        room = self._room()
         if room <= 0:
             return False
         now = utc_now()
@@ -192,11 +206,10 @@ class DispatcherProcess:
         self._under_way -= len(settled)
         return True
 
-    def _wait(self) -> None:
+    def _wait(self, until: float) -> None:
         """Until the next poll, or until an attempt ends."""
-        deadline = time.monotonic() + self._settings.poll
         while not self._stopping.is_set() and self._settled.empty():
-            remaining = deadline - time.monotonic()
+            remaining = until - time.monotonic()
             if remaining <= 0:
                 return
             self._stopping.wait(min(remaining, 0.01 if self._under_way else 0.1))

@@ -191,7 +191,7 @@ def _check_characters(what: str, value: str) -> None:
 
 
 def attribute_text(name: str, text: str) -> str:
-    """``text`` as the attribute ``name`` may hold it: cut to its length, U+FFFD for each forbidden character."""
+    """``text`` as the attribute ``name`` may hold it: cut, and U+FFFD for each forbidden character."""
     return _FORBIDDEN.sub("\ufffd", text[: MAX_LENGTH[name]])
 
 

@@ -1,12 +1,15 @@
 """How a process without a database reaches the ingest endpoint: address, credentials, one bounded request.
 
-Used in task processes, so it imports only what they have loaded already (httpx and PyJWT, both Airflow's own).
+Used in task processes, so it imports only what they have loaded already (httpx and PyJWT, both Airflow's
+own).
 """
 
 from __future__ import annotations
 
 import json
+import threading
 import time
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -31,7 +34,7 @@ _PREFIX = "/ml-events/v1"
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where the API server is and who asks. ``user`` with ``password`` logs in; ``password`` alone is a token."""
+    """Where the API server is and who asks. User and password log in; a password alone is a token."""
 
     base_url: str
     user: str = ""
@@ -43,7 +46,7 @@ class Endpoint:
 
 
 def local_endpoint() -> Endpoint:
-    """The API server that this machine's configuration names, without credentials (a service token is minted)."""
+    """The API server that this machine's configuration names; without credentials a token is minted."""
     from airflow.configuration import conf
 
     execution = str(conf.get("core", "execution_api_server_url", fallback="") or "").rstrip("/")
@@ -58,7 +61,8 @@ def can_mint() -> bool:
     from airflow.configuration import conf
 
     return bool(
-        conf.get("api_auth", "jwt_secret", fallback="") or conf.get("api_auth", "jwt_private_key_path", fallback="")
+        conf.get("api_auth", "jwt_secret", fallback="")
+        or conf.get("api_auth", "jwt_private_key_path", fallback="")
     )
 
 
@@ -90,8 +94,8 @@ def mint_token(now: float | None = None) -> str:
         return str(generator.generate({"sub": SERVICE}))
     if not secret:
         raise HandOverError(
-            "this machine has neither the connection to the ingest endpoint nor [api_auth] jwt_secret: create the"
-            " connection that [ml_events] conn_id names (type 'ml_events': API server URL, user, password)"
+            "this machine has neither the connection to the ingest endpoint nor [api_auth] jwt_secret: create"
+            " the connection that [ml_events] conn_id names (type 'ml_events': API server URL, user, password)"
         )
     return jwt.encode(claims, str(secret), algorithm="HS512" if algorithm == "GUESS" else algorithm)
 
@@ -119,7 +123,8 @@ def call(
     :raises HandOverError: for everything else: unreachable, too slow, 401, 5xx.
     """
     answer = _post(endpoint, path, body, content_type, _token(endpoint, deadline), deadline)
-    if answer.status_code == 401 and _tokens.pop(endpoint, None):
+    if answer.status_code == 401 and endpoint in _tokens:
+        del _tokens[endpoint]
         answer = _post(endpoint, path, body, content_type, _token(endpoint, deadline), deadline)
     if answer.status_code in {200, 201, 202}:
         try:
@@ -138,7 +143,10 @@ def send_events(endpoint: Endpoint, events: Sequence[Event], *, deadline: float)
     answer = call(
         endpoint, "/events", body, content_type="application/cloudevents-batch+json", deadline=deadline
     )
-    return [str(one) for one in answer.get("ids", [])]
+    ids = answer.get("ids") if isinstance(answer, dict) else None
+    if not isinstance(ids, list):
+        raise HandOverError(f"{endpoint.base_url} answered something else than the ids of the events")
+    return [str(one) for one in ids]
 
 
 def send_json(endpoint: Endpoint, path: str, document: Mapping[str, Any], *, deadline: float) -> Any:
@@ -155,17 +163,39 @@ def _post(
     url = f"{endpoint.base_url}{_PREFIX}{path}"
     # A kept-alive connection that the server closed meanwhile fails at once: one further try, on a new one.
     for last in (False, True):
-        remaining = deadline - time.monotonic()
-        if remaining <= 0:
-            raise HandOverError(f"no time left to reach {endpoint.base_url}")
         try:
-            return client.post(url, content=body, headers=headers, timeout=remaining)
+            return _in_time(deadline, client, url, content=body, headers=headers)
         except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError) as error:
             if last:
                 raise HandOverError(f"{endpoint.base_url}: {type(error).__name__}: {error}") from None
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise HandOverError(f"{endpoint.base_url}: {type(error).__name__}: {error}") from None
     raise AssertionError("unreachable")
+
+
+def _in_time(deadline: float, client: httpx.Client, url: str, **request: Any) -> httpx.Response:
+    """POST in a thread that is given up at the deadline.
+
+    httpx starts its time limit anew with every byte, and looking a host name up has none.
+
+    :raises TimeoutError: if the deadline is over.
+    """
+    remaining = deadline - time.monotonic()
+    if remaining <= 0:
+        raise TimeoutError("no time left")
+    answer: Future[httpx.Response] = Future()
+
+    def post() -> None:
+        try:
+            answer.set_result(client.post(url, timeout=remaining, **request))
+        except BaseException as error:  # noqa: BLE001 - raised again where the answer is awaited
+            answer.set_exception(error)
+
+    threading.Thread(target=post, name="ml-events-hand-over", daemon=True).start()
+    try:
+        return answer.result(remaining)
+    except TimeoutError:
+        raise TimeoutError(f"no answer in {remaining:.1f} s") from None
 
 
 def _token(endpoint: Endpoint, deadline: float) -> str:
@@ -176,18 +206,20 @@ def _token(endpoint: Endpoint, deadline: float) -> str:
         return token
     client = _client(endpoint.verify, endpoint.base_url.startswith("https:"))
     try:
-        answer = client.post(
+        answer = _in_time(
+            deadline,
+            client,
             f"{endpoint.base_url}/auth/token",
             json={"username": endpoint.user, "password": endpoint.password},
-            timeout=max(0.05, deadline - time.monotonic()),
         )
         answer.raise_for_status()
         token = str(answer.json()["access_token"])
     except httpx.HTTPStatusError as error:
         raise HandOverError(
-            f"{endpoint.base_url}/auth/token answered HTTP {error.response.status_code} to user {endpoint.user!r}"
+            f"{endpoint.base_url}/auth/token answered HTTP {error.response.status_code} to user"
+            f" {endpoint.user!r}"
         ) from None
-    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, KeyError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, KeyError, TypeError) as error:
         raise HandOverError(f"{endpoint.base_url}/auth/token: {type(error).__name__}") from None
     _tokens[endpoint] = (token, time.monotonic() + 600)
     return token

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.bases.hook import BaseHook
 
 from ml_event_provider import config
-from ml_event_provider.exceptions import EventRejected, HandOverError
+from ml_event_provider.exceptions import EventRejected, HandOverError, InvalidEvent
 from ml_event_provider.hooks import ingest
 from ml_event_provider.store.spool import Spool
 
@@ -25,10 +25,10 @@ log = logging.getLogger(__name__)
 class MlEventHook(BaseHook):
     """Hands events over to the ingest endpoint of the API server.
 
-    The connection ``ml_events_conn_id`` (type ``ml_events``) gives address and credentials. On a machine that holds
-    ``[api_auth] jwt_secret`` and has no connection of the default's name in its environment, a short-lived service
-    token is minted instead: looking a connection up costs a task process 7 to 12 ms, which is longer than the
-    hand-over itself. Any other ``ml_events_conn_id`` is always looked up.
+    The connection ``ml_events_conn_id`` (type ``ml_events``) gives address and credentials. On a machine that
+    holds ``[api_auth] jwt_secret`` and has no connection of the default's name in its environment, a
+    short-lived service token is minted instead: looking a connection up costs a task process 7 to 12 ms,
+    which is longer than the hand-over itself. Any other ``ml_events_conn_id`` is always looked up.
     """
 
     conn_name_attr = "ml_events_conn_id"
@@ -54,6 +54,10 @@ class MlEventHook(BaseHook):
         host = (connection.host or "").rstrip("/")
         if not host:
             raise HandOverError(f"connection {name!r} has no host: set it to the API server's URL")
+        if "@" in host:
+            raise HandOverError(
+                f"connection {name!r} has credentials in its host: move them to login and password"
+            )
         if "://" not in host:
             host = f"{connection.schema or 'http'}://{host}"
         if connection.port and host.count(":") < 2:
@@ -68,9 +72,10 @@ class MlEventHook(BaseHook):
     def publish(self, events: Sequence[Event]) -> list[str]:
         """Hand events over and return their ids.
 
-        What cannot be handed over in time is spooled on this machine's disk, so that it is not lost, and still
-        raised, so that the caller knows. The ids make a later second hand-over harmless.
+        What cannot be handed over in time is spooled on this machine's disk, so that it is not lost, and
+        still raised, so that the caller knows. The ids make a later second hand-over harmless.
 
+        :raises InvalidEvent: if one cannot be JSON; nothing was sent, nothing is spooled.
         :raises EventRejected: if the endpoint refused them; nothing was recorded, nothing is spooled.
         :raises HandOverError: if it could not be reached in time; the events are spooled.
         """
@@ -80,7 +85,7 @@ class MlEventHook(BaseHook):
         try:
             endpoint = self.get_conn()
             ids = ingest.send_events(endpoint, events, deadline=deadline)
-        except EventRejected:
+        except (EventRejected, InvalidEvent):
             raise
         except Exception as error:
             self.spool.put(events)
@@ -95,19 +100,21 @@ class MlEventHook(BaseHook):
         """Like :meth:`publish`, but never raises: say whether the endpoint has the events now."""
         try:
             self.publish(events)
-        except HandOverError as error:
+        except (HandOverError, InvalidEvent) as error:
             log.warning("%s", error)
             return False
         except OSError as error:
-            log.error("Events are lost: neither handed over nor spooled in %s: %s", self.spool.directory, error)
+            log.error(
+                "Events are lost: neither handed over nor spooled in %s: %s", self.spool.directory, error
+            )
             return False
         return True
 
     def report(self, event: Event, *, targets: Sequence[str] = ()) -> None:
         """Publish one event and, where ``targets`` (connection ids) are given, send it there without a rule.
 
-        :raises HandOverError: if the endpoint could not be reached; the event is spooled, its direct notification is
-            not: call again to have it sent.
+        :raises HandOverError: if the endpoint could not be reached; the event is spooled, its direct
+            notification is not: call again to have it sent.
         """
         if not targets:
             self.publish([event])
@@ -131,7 +138,8 @@ class MlEventHook(BaseHook):
     ) -> list[str]:
         """Record an event and deliver it to targets (``conn_id``, ``options``) without a rule.
 
-        Returns the deliveries' ids, which are the same however often this is called for the same event and name.
+        Returns the deliveries' ids, which are the same however often this is called for the same event and
+        name.
 
         :raises EventRejected: if it was refused.
         :raises HandOverError: if the endpoint could not be reached in time.

@@ -1,6 +1,7 @@
 """Rules: event patterns in one index, rule files, and why a pattern matched an event or did not.
 
-The index needs the standard library only; the rule model, which needs pydantic, is imported when it is asked for.
+The index needs the standard library only; the rule model, which needs pydantic, is imported when it is
+asked for.
 """
 
 from __future__ import annotations

@@ -14,7 +14,10 @@ _V6 = re.compile(r"[0-9a-fA-F:]{2,45}", re.ASCII)
 
 
 def address(text: str) -> tuple[int, int] | None:
-    """``(version, number)`` of an IP address, or ``None``. IPv4 parts are decimal, zeros before them count nothing."""
+    """``(version, number)`` of an IP address, or ``None``.
+
+    IPv4 parts are decimal, zeros before them count nothing.
+    """
     if ":" in text:
         if not _V6.fullmatch(text):
             return None

@@ -214,7 +214,7 @@ def _both(path: str, left: list[Alternative], right: list[Alternative]) -> list[
     if len(left) * len(right) > MAX_ALTERNATIVES:
         raise InvalidPattern(
             path,
-            f"$or, exists and compare-field multiply to more than {MAX_ALTERNATIVES} alternatives; split the rule",
+            f"$or, exists and compare-field multiply to over {MAX_ALTERNATIVES} alternatives; split the rule",
         )
     result = []
     for one, other in product(left, right):

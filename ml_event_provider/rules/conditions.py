@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
     from ml_event_provider.rules.compiler import Leaf
 
-#: Where a value stands: pairs (array, index of the element). Values that agree on all arrays they share combine.
+#: Where a value stands: pairs (array, index of the element). Values that agree on all arrays they share
+#: combine.
 Membership = tuple[tuple[int, int], ...]
 #: What an event has in one slot: one entry, or several with their places in arrays.
 Cell = "Entry | tuple[tuple[Entry, Membership], ...]"
@@ -87,7 +88,7 @@ class Alternative:
         self.conditions = groups[0] if len(groups) == 1 else tuple(item for group in groups for item in group)
 
     def holds(self, cells: Sequence[Any]) -> bool:
-        """Whether all conditions hold for an event, of which ``cells`` has an entry, or several, for each slot."""
+        """Whether all conditions hold for an event; ``cells`` has an entry, or several, for each slot."""
         arrays = False
         for condition in self.conditions:
             cell = cells[condition.slot]
@@ -168,7 +169,7 @@ def _merged(one: Membership, other: Membership) -> Membership | None:
 
 
 def _consistent(choices: list[set[Membership]], absences: list[set[Membership]]) -> bool:
-    """Whether one place can be taken of each choice so that all agree and no absent field has a value there."""
+    """Whether a place of each choice can be taken so that all agree and no absent field has a value there."""
     states: set[Membership] = {()}
     for number, options in enumerate(choices):
         # Arrays that nobody asks about later are forgotten, which keeps the states few.

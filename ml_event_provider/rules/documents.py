@@ -19,7 +19,7 @@ MAX_DEPTH: Final = 100
 Place = tuple[str | int, ...]
 
 
-class Unreadable(ValueError):
+class UnreadableError(ValueError):
     """A file that cannot be read; ``line`` counts from 1."""
 
     def __init__(self, line: int, problem: str) -> None:
@@ -46,7 +46,7 @@ _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Loader(_Base):  # type: ignore[misc]
-    """Resolves plain scalars by the core schema of YAML 1.2: ``on``, ``yes``, ``no`` and dates are strings."""
+    """Resolves plain scalars by YAML 1.2's core schema: ``on``, ``yes``, ``no`` and dates are strings."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - PyYAML's own way
 
@@ -63,7 +63,8 @@ for _tag, _form, _first in (
 def read_yaml(text: str) -> Iterator[Document]:
     """The documents of a YAML text.
 
-    :raises Unreadable: if it is no YAML, has a key twice, a tag beyond plain data, or aliases that never end.
+    :raises UnreadableError: if it is no YAML, has a key twice, a tag beyond plain data, or aliases that
+    never end.
     """
     try:
         for node in yaml.compose_all(text, Loader=_Loader):
@@ -73,14 +74,14 @@ def read_yaml(text: str) -> Iterator[Document]:
         mark = error.problem_mark or error.context_mark
         problem = " ".join(part for part in (error.context, error.problem) if part)
         tab = "; indent with spaces, not tabs" if "'\\t'" in problem or "tab" in problem else ""
-        raise Unreadable(mark.line + 1 if mark else 1, f"not valid YAML: {problem}{tab}") from None
+        raise UnreadableError(mark.line + 1 if mark else 1, f"not valid YAML: {problem}{tab}") from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise Unreadable(
+        raise UnreadableError(
             line, f"not valid YAML: the character U+{ord(error.character):04X} is not allowed"
         ) from None
     except RecursionError:
-        raise Unreadable(1, f"nested more than {MAX_DEPTH} deep") from None
+        raise UnreadableError(1, f"nested more than {MAX_DEPTH} deep") from None
 
 
 class _NodeReader:
@@ -95,9 +96,9 @@ class _NodeReader:
         self.lines.setdefault(place, line)
         self.count += 1
         if self.count > MAX_NODES:
-            raise Unreadable(line, f"more than {MAX_NODES} values, aliases counted each time")
+            raise UnreadableError(line, f"more than {MAX_NODES} values, aliases counted each time")
         if len(place) > MAX_DEPTH:
-            raise Unreadable(line, f"nested more than {MAX_DEPTH} deep, or an alias that holds itself")
+            raise UnreadableError(line, f"nested more than {MAX_DEPTH} deep, or an alias that holds itself")
         kind = node.tag.removeprefix("tag:yaml.org,2002:")
         if isinstance(node, yaml.MappingNode) and kind == "map":
             return self._mapping(node, place)
@@ -105,7 +106,7 @@ class _NodeReader:
             return [self.read(item, (*place, index)) for index, item in enumerate(node.value)]
         if isinstance(node, yaml.ScalarNode) and kind in _SCALARS:
             return _SCALARS[kind](node.value)
-        raise Unreadable(line, f"the tag {node.tag!r} is not allowed: rules are plain data")
+        raise UnreadableError(line, f"the tag {node.tag!r} is not allowed: rules are plain data")
 
     def _mapping(self, node: yaml.MappingNode, place: Place) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -113,18 +114,18 @@ class _NodeReader:
         for key, value in node.value:
             line = key.start_mark.line + 1
             if not isinstance(key, yaml.ScalarNode):
-                raise Unreadable(line, "a key must be a string")
+                raise UnreadableError(line, "a key must be a string")
             # A key is its text, whatever it would be as a value.
             name = key.value
             if name == "<<" and key.style is None:
                 for source in value.value if isinstance(value, yaml.SequenceNode) else [value]:
                     part = self.read(source, place)
                     if not isinstance(part, dict):
-                        raise Unreadable(line, "<< takes a mapping or a list of mappings")
+                        raise UnreadableError(line, "<< takes a mapping or a list of mappings")
                     merged = {**part, **merged}
                 continue
             if name in found:
-                raise Unreadable(
+                raise UnreadableError(
                     line, f"the key {name!r} stands twice; it is also on line {self.lines[(*place, name)]}"
                 )
             self.lines[(*place, name)] = line
@@ -153,16 +154,16 @@ _JSON_TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+|\
 def read_json(text: str) -> Document:
     """The document of a JSON text.
 
-    :raises Unreadable: if it is no JSON, or has a key twice.
+    :raises UnreadableError: if it is no JSON, or has a key twice.
     """
     try:
         value = json.loads(text, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
-        raise Unreadable(error.lineno, f"not valid JSON: {error.msg} (column {error.colno})") from None
+        raise UnreadableError(error.lineno, f"not valid JSON: {error.msg} (column {error.colno})") from None
     except RecursionError:
-        raise Unreadable(1, f"nested more than {MAX_DEPTH} deep") from None
+        raise UnreadableError(1, f"nested more than {MAX_DEPTH} deep") from None
     except ValueError as error:
-        raise Unreadable(1, f"not valid JSON: {error}") from None
+        raise UnreadableError(1, f"not valid JSON: {error}") from None
     return Document(value, _json_lines(text))
 
 
@@ -177,31 +178,33 @@ def _json_lines(text: str) -> dict[Place, int]:
     open_: list[list[Any]] = []
     line = 1
     for found in _JSON_TOKEN.finditer(text):
-        token = found[0]
-        if token == "\n":
+        mark = found[0]
+        if mark == "\n":
             line += 1
             continue
         place = tuple(step for step, _, _ in open_)
-        if token in "]}":
+        if mark in "]}":
             open_.pop()
-        elif token == ",":
+        elif mark == ",":
             top = open_[-1]
             top[0], top[1] = (top[0] + 1, False) if isinstance(top[0], int) else (top[0], True)
-        elif token == ":":
+        elif mark == ":":
             open_[-1][1] = False
         elif open_ and open_[-1][1]:
-            name = json.loads(token)
+            name = json.loads(mark)
             seen: set[Hashable] = open_[-1][2]
             place = (*place[:-1], name)
             if name in seen:
-                raise Unreadable(line, f"the key {name!r} stands twice; it is also on line {lines[place]}")
+                raise UnreadableError(
+                    line, f"the key {name!r} stands twice; it is also on line {lines[place]}"
+                )
             seen.add(name)
             open_[-1][0] = name
             lines[place] = line
         else:
             lines.setdefault(place, line)
-            if token == "{":
+            if mark == "{":
                 open_.append(["", True, set()])
-            elif token == "[":
+            elif mark == "[":
                 open_.append([0, False, set()])
     return lines

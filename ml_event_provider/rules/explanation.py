@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ml_event_provider.rules.compiler import is_combination, compile_pattern
+from ml_event_provider.rules.compiler import compile_pattern, is_combination
 from ml_event_provider.rules.index import PatternIndex
 from ml_event_provider.rules.values import ABSENT
 
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 class Finding(NamedTuple):
     """One demand of a pattern.
 
-    ``predicate`` is the demand as JSON. ``found`` is the event's value at ``path``, a list if arrays give several, or
-    ``ABSENT`` (printed as ``absent``). The findings named ``$or`` and ``(same array element)`` sum up others.
+    ``predicate`` is the demand as JSON. ``found`` is the event's value at ``path``, a list if arrays give
+    several, or ``ABSENT`` (printed as ``absent``). The findings named ``$or`` and ``(same array element)``
+    sum up others.
     """
 
     path: str

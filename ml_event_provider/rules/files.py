@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import ValidationError
 
 from ml_event_provider.exceptions import InvalidRule
-from ml_event_provider.rules.documents import Document, Place, Unreadable, read_json, read_yaml
+from ml_event_provider.rules.documents import Document, Place, UnreadableError, read_json, read_yaml
 from ml_event_provider.rules.errors import InvalidPattern
 from ml_event_provider.rules.model import Rule, RuleTarget
 
@@ -23,7 +23,7 @@ MAX_FILE_BYTES: Final = 4 * 1024 * 1024
 def load_rules(path: Path) -> list[Rule]:
     """The rules of one file, or of all YAML and JSON files in a folder and below, sorted by path.
 
-    A file holds one rule, a list of rules, a mapping with a ``rules`` list, or several YAML documents of these.
+    A file holds one rule, a list of rules, a mapping with a ``rules`` list, or several YAML documents.
 
     :raises InvalidRule: listing each problem of each file as ``file:line: field: what is wrong``.
     """
@@ -42,10 +42,11 @@ def load_rules(path: Path) -> list[Rule]:
                 first = places.setdefault((rule.workspace, rule.name), where)
                 if first is not where:
                     problems.append(
-                        f"{where}: name: workspace {rule.workspace!r} has a rule named {rule.name!r} already, at {first}"
+                        f"{where}: name: workspace {rule.workspace!r} has a rule named {rule.name!r} already,"
+                        f" at {first}"
                     )
                 rules.append(rule)
-        except Unreadable as error:
+        except UnreadableError as error:
             problems.append(f"{file}:{error.line}: {error}")
     if problems:
         raise InvalidRule("\n".join(problems))
@@ -73,21 +74,21 @@ def _text(file: Path) -> str:
     try:
         size = file.stat().st_size
         if size > MAX_FILE_BYTES:
-            raise Unreadable(1, f"the file has {size} bytes; {MAX_FILE_BYTES} are allowed: split it")
+            raise UnreadableError(1, f"the file has {size} bytes; {MAX_FILE_BYTES} are allowed: split it")
         data = file.read_bytes()
     except OSError as error:
-        raise Unreadable(1, f"cannot be read: {error.strerror}") from None
+        raise UnreadableError(1, f"cannot be read: {error.strerror}") from None
     if data.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
-        raise Unreadable(1, "begins with a byte order mark; save it as UTF-8 without one")
+        raise UnreadableError(1, "begins with a byte order mark; save it as UTF-8 without one")
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise Unreadable(
+        raise UnreadableError(
             line, f"the byte 0x{data[error.start]:02x} is not UTF-8; save the file as UTF-8"
         ) from None
     if not text.strip():
-        raise Unreadable(1, "the file is empty; it should hold a rule")
+        raise UnreadableError(1, "the file is empty; it should hold a rule")
     return text
 
 
@@ -104,10 +105,12 @@ def _entries(file: Path) -> Iterator[tuple[Document, Place, Any]]:
         if isinstance(value, dict) and "rules" in value and "name" not in value:
             others = [str(key) for key in value if key != "rules"]
             if others:
-                raise Unreadable(document.line((others[0],)), f"{others[0]!r} cannot stand beside 'rules'")
+                raise UnreadableError(
+                    document.line((others[0],)), f"{others[0]!r} cannot stand beside 'rules'"
+                )
             value, start = value["rules"], ("rules",)
             if not isinstance(value, list):
-                raise Unreadable(document.line(start), "'rules' must be a list of rules")
+                raise UnreadableError(document.line(start), "'rules' must be a list of rules")
         items = (
             [((*start, index), item) for index, item in enumerate(value)]
             if isinstance(value, list)
@@ -116,12 +119,12 @@ def _entries(file: Path) -> Iterator[tuple[Document, Place, Any]]:
         for place, item in items:
             found = True
             if not isinstance(item, dict):
-                raise Unreadable(
+                raise UnreadableError(
                     document.line(place), "a rule is a mapping of fields like 'name', 'on' and 'targets'"
                 )
             yield document, place, item
     if not found:
-        raise Unreadable(1, "the file holds no rule")
+        raise UnreadableError(1, "the file holds no rule")
 
 
 def _problems(error: ValidationError, document: Document, start: Place) -> Iterator[str]:
@@ -139,6 +142,8 @@ def _problems(error: ValidationError, document: Document, start: Place) -> Itera
             text = "is missing"
         elif problem["type"] == "extra_forbidden":
             text = _unknown_field(place)
+        elif problem["type"] == "too_short":
+            text = "is empty; it needs an entry"
         else:
             text = f"{text[:1].lower()}{text[1:]}, not {_short(problem['input'])}"
         name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".")
@@ -150,7 +155,8 @@ def _unknown_field(place: Place) -> str:
     allowed = list(model.model_fields)
     near = get_close_matches(str(place[-1]).lower(), allowed, 1, 0.6)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"is no field of a {'target' if model is RuleTarget else 'rule'}; {hint}(allowed: {', '.join(allowed)})"
+    kind = "target" if model is RuleTarget else "rule"
+    return f"is no field of a {kind}; {hint}(allowed: {', '.join(allowed)})"
 
 
 def _pattern_place(document: Document, start: Place, path: str) -> Place:

@@ -1,9 +1,10 @@
 """All rules in one index: the cost of a match depends on the fields that rules look at, not on their number.
 
-Each alternative of a pattern is registered once, under the rarest keys of one of its conditions (``keys``). A match
-reads the fields that rules look at (``tree``), takes the class of each value (``table``), and looks the classes up among
-the results so far; else it verifies the alternatives to which the values lead. What ``match`` reads never changes:
-``add`` and ``remove`` publish a new snapshot that shares all that they did not touch.
+Each alternative of a pattern is registered once, under the rarest keys of one of its conditions (``keys``).
+A match reads the fields that rules look at (``tree``), takes the class of each value (``table``), and looks
+the classes up among the results so far; else it verifies the alternatives to which the values lead. What
+``match`` reads never changes: ``add`` and ``remove`` publish a new snapshot that shares all that they did
+not touch.
 """
 
 from __future__ import annotations
@@ -109,8 +110,8 @@ class Snapshot:
 class PatternIndex:
     """Named event patterns, and which of them an event matches.
 
-    ``match`` may be called from any thread at any time and takes no lock; it sees each change either whole or not at
-    all. Changes take a lock among themselves.
+    ``match`` may be called from any thread at any time and takes no lock; it sees each change either whole
+    or not at all. Changes take a lock among themselves.
     """
 
     def __init__(self, patterns: Mapping[str, Mapping[str, Any]] | None = None) -> None:

@@ -1,7 +1,7 @@
 """The keys under which an alternative can be found by a value, and the values' keys.
 
-A value for which a predicate holds has every key of one of the predicate's *routes*. A key is ``(kind, what)``; an
-exact value is its own key, of kind ``=``.
+A value for which a predicate holds has every key of one of the predicate's *routes*. A key is ``(kind,
+what)``; an exact value is its own key, of kind ``=``.
 
 ====== ========================= ==================================================
 kind   what                      asked by

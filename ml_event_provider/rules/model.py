@@ -41,7 +41,10 @@ Line = Annotated[str, AfterValidator(_one_line)]
 
 
 class RuleTarget(BaseModel):
-    """Where a rule's notifications go: an Airflow connection. ``"my_conn"`` is short for ``{conn_id: my_conn}``."""
+    """Where a rule's notifications go: an Airflow connection.
+
+    ``"my_conn"`` is short for ``{conn_id: my_conn}``.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -135,7 +135,7 @@ def _wildcard_parts(path: str, operator: str, text: str) -> tuple[str, ...]:
             if text[at : at + 1] not in ("*", "\\"):
                 raise InvalidPattern(
                     path,
-                    f"has a lone backslash at position {at - 1} of {shown(text)}; only \\* and \\\\ are escapes",
+                    f"has a lone backslash at position {at - 1} of {shown(text)}; \\* and \\\\ are escapes",
                     operator=operator,
                 )
             part += text[at]
@@ -229,8 +229,8 @@ def _anything_but(path: str, operator: str, value: Any) -> Predicate:
     ):
         raise InvalidPattern(
             path,
-            f"wants a string, a number, a list of one of them, or an object with one of {', '.join(_BUT_FORMS)};"
-            f" not {shown(value)}",
+            "wants a string, a number, a list of one of them, or an object with one of"
+            f" {', '.join(_BUT_FORMS)}; not {shown(value)}",
             operator=operator,
         )
     if len({isinstance(item, str) for item in values}) > 1:
@@ -247,7 +247,8 @@ def _anything_but_form(path: str, operator: str, value: dict[Any, Any]) -> Predi
     if len(value) != 1 or name not in _BUT_FORMS:
         raise InvalidPattern(
             path,
-            f"wants an object with one of {', '.join(_BUT_FORMS)}, not {shown(value)}{nearest(name, _BUT_FORMS)}",
+            f"wants an object with one of {', '.join(_BUT_FORMS)}, not {shown(value)}"
+            f"{nearest(name, _BUT_FORMS)}",
             operator=operator,
         )
     inner = f"{operator}.{name}"
@@ -283,8 +284,8 @@ def _regex(path: str, operator: str, value: Any) -> Predicate:
     if find_spec("re2") is None:
         raise InvalidPattern(
             path,
-            "is not available: Python's own engine can take exponential time on one event, and google-re2, which is"
-            " linear, is not installed; use wildcard, prefix or suffix, or install google-re2",
+            "is not available: Python's own engine can take exponential time on one event, and google-re2,"
+            " which is linear, is not installed; use wildcard, prefix or suffix, or install google-re2",
             operator=operator,
         )
     import re2  # type: ignore[import-not-found, unused-ignore]

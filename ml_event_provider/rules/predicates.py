@@ -1,7 +1,7 @@
 """What one element of a pattern's list asks of one plain value.
 
-Each predicate is immutable and equal to another one that asks the same. ``test`` takes a value in comparable form
-(``values.plain``); it is false for ``ABSENT``.
+Each predicate is immutable and equal to another one that asks the same. ``test`` takes a value in
+comparable form (``values.plain``); it is false for ``ABSENT``.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class Equal:
     value: Plain
 
     def test(self, value: Plain) -> bool:
+        """Whether the value is so."""
         return value == self.value
 
 
@@ -44,6 +45,7 @@ class Present:
     """There is any value."""
 
     def test(self, value: Plain) -> bool:
+        """Whether the value is so."""
         return value is not ABSENT
 
 
@@ -54,6 +56,7 @@ class Prefix:
     text: str
 
     def test(self, value: Plain) -> bool:
+        """Whether the value is so."""
         return isinstance(value, str) and value.startswith(self.text)
 
 
@@ -64,6 +67,7 @@ class Suffix:
     text: str
 
     def test(self, value: Plain) -> bool:
+        """Whether the value is so."""
         return isinstance(value, str) and value.endswith(self.text)
 
 
@@ -75,10 +79,11 @@ def _caseless(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class IgnoreCase:
-    """A string that is, starts with or ends with ``text`` in any case; ``where`` is ``"="``, ``"^"`` or ``"$"``.
+    """A string that is, starts with or ends with ``text`` in any case; ``where`` is ``"="``, ``"^"`` or
+    ``"$"``.
 
-    Each character of ``text`` stands for its own lower and upper case form, as in event-ruler: ``"k"`` is no KELVIN
-    SIGN although that one's lower case is ``"k"``.
+    Each character of ``text`` stands for its own lower and upper case form, as in event-ruler: ``"k"`` is
+    no KELVIN SIGN although that one's lower case is ``"k"``.
     """
 
     text: str
@@ -95,6 +100,7 @@ class IgnoreCase:
         object.__setattr__(self, "_find", find)
 
     def test(self, value: Plain) -> bool:
+        """Whether the value is so."""
         if not isinstance(value, str):
             return False
         if self._find is not None:
@@ -118,6 +124,7 @@ class Wildcard:
     folded: bool = False
 
     def test(self, value: Plain) -> bool:
+        """Whether the value is so."""
         if not isinstance(value, str):
             return False
         text = fold(value) if self.folded else value
@@ -143,6 +150,7 @@ class Range:
     high_open: bool = False
 
     def test(self, value: Plain) -> bool:
+        """Whether the value is so."""
         if type(value) is not int and type(value) is not float:
             return False
         low, high = self.low, self.high
@@ -153,13 +161,17 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A string that is an IP address whose first ``bits`` bits are ``number``. With all bits: that very address."""
+    """A string that is an IP address whose first ``bits`` bits are ``number``.
+
+    With all bits: that very address.
+    """
 
     version: int
     bits: int
     number: int
 
     def test(self, value: Plain) -> bool:
+        """Whether the value is so."""
         found = address(value) if isinstance(value, str) else None
         if found is None or found[0] != self.version:
             return False
@@ -174,6 +186,7 @@ class AnythingBut:
     predicates: tuple[Predicate, ...] = ()
 
     def test(self, value: Plain) -> bool:
+        """Whether the value is so."""
         if value is ABSENT or value in self.values:
             return False
         return not any(predicate.test(value) for predicate in self.predicates)
@@ -187,6 +200,7 @@ class Expression:
     _found: Any = field(compare=False, repr=False)
 
     def test(self, value: Plain) -> bool:
+        """Whether the value is so."""
         return isinstance(value, str) and self._found(value) is not None
 
 
@@ -194,13 +208,15 @@ class Expression:
 class SameEvent:
     """The value compared with that of another field of the same event; ``operator`` is ``"="``, ``"<"``, ….
 
-    It is asked by ``compare``, which takes both values: ``"="`` and ``"!="`` take any two, the others two numbers.
+    It is asked by ``compare``, which takes both values: ``"="`` and ``"!="`` take any two, the others two
+    numbers.
     """
 
     operator: str
     path: str
 
     def test(self, value: Plain) -> bool:
+        """Whether the value is so."""
         raise TypeError("a comparison of two fields takes two values")
 
     def compare(self, left: Plain, right: Plain) -> bool:

@@ -32,7 +32,8 @@ _TYPE = re.compile(r"[\w.*:/-]+")
 
 
 def wanted(entry: str) -> dict[str, Any]:
-    """The event pattern of one entry of ``on``: a preset, an event type, or one with ``*`` for any characters.
+    """The event pattern of one entry of ``on``: a preset, an event type, or one with ``*`` for any
+    characters.
 
     :raises InvalidRule: if it is none of them, or an ``airflow.`` type that does not exist.
     """

@@ -18,7 +18,10 @@ _MISSING: Final = object()
 def read(
     node: Node, document: Mapping[str, Any], tables: list[Table], cells: list[Any], readers: list[ArrayReader]
 ) -> None:
-    """Fill the cells of an object's fields. The first value in an array or under a dotted name makes a reader."""
+    """Fill the cells of an object's fields.
+
+    The first value in an array or under a dotted name makes a reader.
+    """
     get = document.get
     for name, slot, child in node.fields if len(node.fields) <= 8 else fields_of(node, document):
         value = get(name, _MISSING)
@@ -51,7 +54,7 @@ def _reader(tables: list[Table], readers: list[ArrayReader]) -> ArrayReader:
 
 
 class ArrayReader:
-    """Collects the values of one event that stand in arrays or under dotted names, with their places in arrays."""
+    """Collects an event's values in arrays or under dotted names, with their places in arrays."""
 
     __slots__ = ("arrays", "found", "tables")
 

@@ -57,7 +57,7 @@ class Usage:
         return sum([self.cost(key) for key in way])
 
     def rank(self, condition: Condition) -> tuple[int, int]:
-        """The cost of finding rules by a condition; of equal ones, the field with more different values is better."""
+        """The cost of finding rules by a condition; of equal ones, more different values are better."""
         cost = sum([self.known.get(value, 0) for value in condition.leaf.values])
         if condition.leaf.predicates:
             cost += sum(min(map(self.cost_of_way, ways)) for ways in _ways(condition)) - cost
@@ -159,13 +159,16 @@ class Edit:
     def _rarest(self, alternative: Alternative) -> tuple[int, tuple[Key, ...]]:
         """The slot and keys by which the fewest other rules are found."""
         usages = self.registry.usages
-        rarest = alternative.conditions[0]
-        if len(alternative.conditions) > 1:
-            rarest = min(alternative.conditions, key=lambda item: usages[item.slot].rank(item))
+        # A field may be absent from one array element and present in another, where the key would not be seen.
+        conditions = [item for item in alternative.conditions if not item.absent] or alternative.conditions
+        rarest = conditions[0]
+        if len(conditions) > 1:
+            rarest = min(conditions, key=lambda item: usages[item.slot].rank(item))
         usage = usages[rarest.slot]
         keys: list[Key] = []
         for ways in _ways(rarest):
-            keys.extend(min(ways, key=usage.cost_of_way))
+            best: Route = min(ways, key=usage.cost_of_way)
+            keys.extend(best)
         return rarest.slot, tuple(dict.fromkeys(keys))
 
     def _condition(self, path: str, leaf: compiler.Leaf) -> Condition:

@@ -1,8 +1,8 @@
 """Turns Airflow's own objects into events. Pure: an object in, an event out, no Airflow import.
 
-The objects are duck-typed, because three kinds of each exist: the ORM's (scheduler, API server), the task SDK's
-``RuntimeTaskInstance`` (task process, DAG-level callbacks) and plain rows (reconciler). Only what is already loaded
-is read, so that no event costs a query.
+The objects are duck-typed, because three kinds of each exist: the ORM's (scheduler, API server), the task
+SDK's ``RuntimeTaskInstance`` (task process, DAG-level callbacks) and plain rows (reconciler). Only what is
+already loaded is read, so that no event costs a query.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from urllib.parse import quote
 from ml_event_provider.events.bounds import bounded, cut
 from ml_event_provider.events.identity import change_id, dag_run_id, task_try_id
 from ml_event_provider.events.model import Event, attribute_text
+from ml_event_provider.exceptions import InvalidEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -82,7 +83,13 @@ def dag_run_event(
     return bounded(
         Event(
             id=dag_run_id(
-                workspace, dag_id, run_id, getattr(dag_run, "created_at", None), clear_number, state, repetition
+                workspace,
+                dag_id,
+                run_id,
+                getattr(dag_run, "created_at", None),
+                clear_number,
+                state,
+                repetition,
             ),
             source=event_source(workspace),
             type=f"airflow.dag_run.{state}",
@@ -116,8 +123,8 @@ def task_instance_event(
 ) -> Event:
     """``airflow.task_instance.<state>`` of one try of one task instance.
 
-    ``try_uuid`` is Airflow's UUID of the try where ``task_instance.id`` is already the next try's. ``redact`` masks
-    secrets in the error's message and traceback.
+    ``try_uuid`` is Airflow's UUID of the try where ``task_instance.id`` is already the next try's. ``redact``
+    masks secrets in the error's message and traceback.
     """
     dag_id, run_id, task_id = str(task_instance.dag_id), str(task_instance.run_id), str(task_instance.task_id)
     map_index = -1 if task_instance.map_index is None else int(task_instance.map_index)
@@ -200,7 +207,14 @@ def asset_updated_event(row: Any, *, workspace: str, origin: str) -> Event:
 
 
 def _asset_event(
-    row: Any, *, name: str, event_id: str, moment: datetime, workspace: str, origin: str, more: Mapping[str, Any]
+    row: Any,
+    *,
+    name: str,
+    event_id: str,
+    moment: datetime,
+    workspace: str,
+    origin: str,
+    more: Mapping[str, Any],
 ) -> Event:
     data = {
         "asset_id": row.id,
@@ -210,24 +224,28 @@ def _asset_event(
         "extra": row.extra or None,
         **more,
     }
-    return bounded(
-        Event(
-            id=event_id,
-            source=event_source(workspace),
-            type=f"airflow.asset.{name}",
-            subject=attribute_text("subject", f"assets/{row.name}"),
-            time=_aware(moment) or datetime.now(UTC),
-            data=_present(data),
-            workspace=workspace,
-            origin=origin,
-        )
+    event = Event(
+        id=event_id,
+        source=event_source(workspace),
+        type=f"airflow.asset.{name}",
+        subject=attribute_text("subject", f"assets/{row.name}"),
+        time=_aware(moment) or datetime.now(UTC),
+        data=_present(data),
+        workspace=workspace,
+        origin=origin,
     )
+    try:
+        return bounded(event)
+    except InvalidEvent as error:
+        # The extra is a user's: where it is too large or no JSON, the event goes without it.
+        return bounded(event.with_data(_present({**data, "extra": None, "extra_left_out": str(error)})))
 
 
 def import_error_event(row: Any, *, workspace: str, origin: str, redact: Callable[[str], str] = str) -> Event:
     """``airflow.dag.import_error`` of a row of Airflow's ``import_error`` table.
 
-    The same error of the same file, parsed again and again, is one event: the id is over the row and its text.
+    The same error of the same file, parsed again and again, is one event: the id is over the row and its
+    text.
     """
     stacktrace = redact(row.stacktrace or "")
     lines = [line for line in stacktrace.strip().splitlines() if line.strip()]

@@ -83,8 +83,8 @@ def replaced_value(orm_object: Any, attribute: str) -> Any:
 def try_uuid_of(connection: Connection, task_instance: Any) -> Any:
     """Airflow's UUID of the try that just ended.
 
-    Where a retry follows, the scheduler has moved the ORM object on to the next try's UUID before it tells its
-    listeners; the ended try's stands in ``task_instance_history`` or still in the session.
+    Where a retry follows, the scheduler has moved the ORM object on to the next try's UUID before it tells
+    its listeners; the ended try's stands in ``task_instance_history`` or still in the session.
     """
     state = getattr(task_instance.state, "value", task_instance.state)
     if state != "up_for_retry":
@@ -183,9 +183,7 @@ def _unreported_present(run_ids: Sequence[int], since: datetime, until: datetime
             literal(False).label("past"),
             *_RUN_COLUMNS,
         )
-        .join(
-            DagRun, and_(DagRun.dag_id == TaskInstance.dag_id, DagRun.run_id == TaskInstance.run_id)
-        )
+        .join(DagRun, and_(DagRun.dag_id == TaskInstance.dag_id, DagRun.run_id == TaskInstance.run_id))
         .join(
             recorded,
             and_(
@@ -267,9 +265,7 @@ def unfinished_tasks(connection: Connection, run_ids: Sequence[int], *, ended_af
                 DagRun.id.in_(chunk),
                 or_(
                     and_(TaskInstance.state.in_(TERMINAL_TASK_STATES), ended >= ended_after),
-                    and_(
-                        TaskInstance.state.is_not(None), not_(TaskInstance.state.in_(TERMINAL_TASK_STATES))
-                    ),
+                    and_(TaskInstance.state.is_not(None), not_(TaskInstance.state.in_(TERMINAL_TASK_STATES))),
                 ),
             )
             .distinct()

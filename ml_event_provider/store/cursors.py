@@ -37,9 +37,7 @@ def hold(connection: Connection, name: str, *, holder: str, now: datetime, until
 
 def let_go(connection: Connection, *, holder: str) -> None:
     """Give up all jobs of a dispatcher that ends."""
-    connection.execute(
-        update(_CURSOR).where(_CURSOR.c.holder == holder).values(holder=None, held_until=None)
-    )
+    connection.execute(update(_CURSOR).where(_CURSOR.c.holder == holder).values(holder=None, held_until=None))
 
 
 def read(connection: Connection, name: str) -> tuple[int, datetime] | None:

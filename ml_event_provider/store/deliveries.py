@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -172,7 +173,8 @@ def lease(
 def settle(connection: Connection, settlements: Sequence[Settlement], *, owner: str, now: datetime) -> None:
     """Record attempts and what became of their deliveries.
 
-    A delivery that another dispatcher leased meanwhile keeps that one's state unless this attempt delivered it.
+    A delivery that another dispatcher leased meanwhile keeps that one's state unless this attempt delivered
+    it.
     """
     if not settlements:
         return
@@ -191,24 +193,31 @@ def settle(connection: Connection, settlements: Sequence[Settlement], *, owner: 
     ]
     if attempts:
         connection.execute(insert(_ATTEMPT), attempts)
+    # Most attempts of a batch end alike: one statement for each way of ending.
+    alike: dict[tuple[Any, ...], list[str]] = defaultdict(list)
     for one in settlements:
-        finished = one.state not in _UNFINISHED
+        options = None if one.options is None else json.dumps(dict(one.options), ensure_ascii=False)
+        ending = (one.state, one.number, one.next_attempt_at, one.code[:100], one.reason[:1000], options)
+        alike[ending].append(one.delivery_id)
+    for (state, number, next_attempt_at, code, reason, options), ids in alike.items():
+        finished = state in {DeliveryState.DELIVERED, DeliveryState.DEAD}
         values: dict[str, Any] = {
-            "state": one.state,
-            "attempts": one.number,
-            "next_attempt_at": one.next_attempt_at,
+            "state": state,
+            "attempts": number,
+            "next_attempt_at": next_attempt_at,
             "lease_owner": None,
             "lease_until": None,
-            "code": one.code[:100],
-            "reason": one.reason[:1000],
+            "code": code,
+            "reason": reason,
             "finished_at": now if finished else None,
         }
-        if one.options is not None:
-            values["options"] = json.dumps(dict(one.options), ensure_ascii=False)
-        query = update(_DELIVERY).where(_DELIVERY.c.id == one.delivery_id).values(values)
-        if one.state != DeliveryState.DELIVERED:
-            query = query.where(_DELIVERY.c.lease_owner == owner)
-        connection.execute(query)
+        if options is not None:
+            values["options"] = options
+        for chunk in in_chunks(ids):
+            query = update(_DELIVERY).where(_DELIVERY.c.id.in_(chunk)).values(values)
+            if state != DeliveryState.DELIVERED:
+                query = query.where(_DELIVERY.c.lease_owner == owner)
+            connection.execute(query)
 
 
 def release(connection: Connection, *, owner: str) -> None:
@@ -253,7 +262,8 @@ def attempts_of(connection: Connection, delivery_id: str) -> list[Attempt]:
         select(_ATTEMPT).where(_ATTEMPT.c.delivery_id == delivery_id).order_by(_ATTEMPT.c.id)
     )
     return [
-        Attempt(row.number, row.started_at, row.milliseconds, row.outcome, row.code, row.reason) for row in rows
+        Attempt(row.number, row.started_at, row.milliseconds, row.outcome, row.code, row.reason)
+        for row in rows
     ]
 
 

@@ -48,4 +48,6 @@ def forget_silent(connection: Connection, *, before: datetime) -> None:
 
 def all_dispatchers(connection: Connection) -> list[Dispatcher]:
     """All that announced themselves, newest heartbeat first."""
-    return [Dispatcher(*row) for row in connection.execute(select(_TABLE).order_by(_TABLE.c.heartbeat_at.desc()))]
+    return [
+        Dispatcher(*row) for row in connection.execute(select(_TABLE).order_by(_TABLE.c.heartbeat_at.desc()))
+    ]

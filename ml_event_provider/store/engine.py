@@ -19,7 +19,7 @@ def engine() -> Engine:
     from airflow import settings
 
     if settings.engine is None:
-        settings.configure_orm()
+        settings.configure_orm()  # type: ignore[no-untyped-call]
     if settings.engine is None:
         raise RuntimeError("Airflow's metadata database is not configured in this process")
     return settings.engine
@@ -35,8 +35,9 @@ def transaction() -> Iterator[Connection]:
 def become_writer(connection: Connection) -> None:
     """Open SQLite's transaction as its only writer; the other databases have opened theirs and lock rows.
 
-    SQLite's driver opens a transaction only before a writing statement (docs.python.org, ``sqlite3``, "Transaction
-    control"): what was read before may have changed until then, and a savepoint would be committed at its end.
+    SQLite's driver opens a transaction only before a writing statement (docs.python.org, ``sqlite3``,
+    "Transaction control"): what was read before may have changed until then, and a savepoint would be
+    committed at its end.
     """
     if connection.dialect.name == "sqlite":
         driver: Any = connection.connection.driver_connection
@@ -84,7 +85,7 @@ def _insert_ignoring(connection: Connection, table: Table) -> Any:
 
 
 def can_skip_locked(connection: Connection) -> bool:
-    """Whether ``FOR UPDATE SKIP LOCKED`` works; SQLite has one writer at a time instead (:func:`become_writer`)."""
+    """Whether ``FOR UPDATE SKIP LOCKED`` works; SQLite has one writer at a time (:func:`become_writer`)."""
     return connection.dialect.name != "sqlite"
 
 

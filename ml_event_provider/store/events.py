@@ -46,8 +46,8 @@ class RecordedEvent(NamedTuple):
 def savepoint_of(orm_object: Any) -> Iterator[Connection]:
     """A savepoint on the connection of the session that holds ``orm_object``.
 
-    What is written there commits or rolls back together with the object's own state change, and a failing statement
-    does not hurt the session. ``session.begin_nested()`` would trip the scheduler's commit guard.
+    What is written there commits or rolls back together with the object's own state change, and a failing
+    statement does not hurt the session. ``session.begin_nested()`` would trip the scheduler's commit guard.
     """
     session = object_session(orm_object)
     if session is None:
@@ -152,9 +152,7 @@ def take_unmatched(connection: Connection, limit: int, *, now: datetime) -> list
 
     Whoever rolls back leaves them unmatched; other dispatchers skip those taken meanwhile.
     """
-    unmatched = (
-        select(_TABLE.c.seq).where(_TABLE.c.matched_at.is_(None)).order_by(_TABLE.c.seq).limit(limit)
-    )
+    unmatched = select(_TABLE.c.seq).where(_TABLE.c.matched_at.is_(None)).order_by(_TABLE.c.seq).limit(limit)
     if can_skip_locked(connection):
         unmatched = unmatched.with_for_update(skip_locked=True)
     else:

@@ -47,7 +47,12 @@ def health(now: Callable[[], datetime] = utc_now) -> dict[str, Any]:
         "status": "unhealthy" if problems else "healthy",
         "problems": problems,
         "dispatchers": [
-            {"id": one.id, "hostname": one.hostname, "embedded": one.embedded, "heartbeat_at": one.heartbeat_at}
+            {
+                "id": one.id,
+                "hostname": one.hostname,
+                "embedded": one.embedded,
+                "heartbeat_at": one.heartbeat_at,
+            }
             for one in alive
         ],
         "unmatched_events": waiting,

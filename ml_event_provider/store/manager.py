@@ -12,7 +12,7 @@ _HERE = Path(__file__).parent
 
 
 class MlEventDBManager(BaseDBManager):
-    """Creates, upgrades, downgrades and drops the ``ml_event_`` tables with an Alembic version table of its own."""
+    """Makes, migrates and drops the ``ml_event_`` tables, with an Alembic version table of its own."""
 
     metadata = metadata
     version_table_name = "ml_event_alembic_version"
@@ -29,4 +29,5 @@ class MlEventDBManager(BaseDBManager):
 
         self.log.info("Downgrading the ML Events tables to %s", to_revision)
         revision = f"{from_revision}:{to_revision}" if from_revision else to_revision
-        command.downgrade(self.get_alembic_config(), revision=revision, sql=show_sql_only)
+        alembic = self.get_alembic_config()  # type: ignore[no-untyped-call]
+        command.downgrade(alembic, revision=revision, sql=show_sql_only)

@@ -20,7 +20,8 @@ BATCH = 500
 def prune(before: datetime, *, go_on: Callable[[], bool] = lambda: True) -> int:
     """Delete events recorded before a moment, with their notifications, deliveries and attempts.
 
-    An event that is not matched yet, or whose delivery is still on its way, stays. Return how many events went.
+    An event that is not matched yet, or whose delivery is still on its way, stays. Return how many events
+    went.
     """
     pruned = 0
     position = 0
@@ -61,9 +62,7 @@ def prune(before: datetime, *, go_on: Callable[[], bool] = lambda: True) -> int:
             connection.execute(
                 delete(schema.delivery).where(schema.delivery.c.notification_id.in_(notifications))
             )
-            connection.execute(
-                delete(schema.notification).where(schema.notification.c.event_seq.in_(seqs))
-            )
+            connection.execute(delete(schema.notification).where(schema.notification.c.event_seq.in_(seqs)))
             connection.execute(delete(schema.event).where(schema.event.c.seq.in_(seqs)))
             pruned += len(seqs)
             position = seqs[-1]

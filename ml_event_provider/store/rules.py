@@ -87,9 +87,7 @@ def get(connection: Connection, name: str, *, workspace: str) -> StoredRule:
         select(_TABLE).where(_TABLE.c.workspace == workspace, _TABLE.c.name == name)
     ).first()
     if row is None:
-        raise NotFound(
-            f"workspace {workspace!r} has no rule {name!r}; see `airflow ml-events rules list`"
-        )
+        raise NotFound(f"workspace {workspace!r} has no rule {name!r}; see `airflow ml-events rules list`")
     return _stored(row)
 
 

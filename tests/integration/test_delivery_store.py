@@ -34,7 +34,8 @@ def create(*names: str, now: datetime = NOW) -> None:
             severity="error",
             event_seq=found.seq,
             deliveries=tuple(
-                NewDelivery(id=name, conn_id=f"to_{name}", template="t.j2", options={"at": ["李雷"]}) for name in names
+                NewDelivery(id=name, conn_id=f"to_{name}", template="t.j2", options={"at": ["李雷"]})
+                for name in names
             ),
         )
         deliveries.create(connection, [one], now=now)
@@ -42,7 +43,10 @@ def create(*names: str, now: datetime = NOW) -> None:
 
 def lease(owner: str = "a", *, now: datetime = NOW, limit: int = 100) -> list[str]:
     with transaction() as connection:
-        return [one.id for one in deliveries.lease(connection, owner=owner, limit=limit, now=now, until=now + MINUTE)]
+        return [
+            one.id
+            for one in deliveries.lease(connection, owner=owner, limit=limit, now=now, until=now + MINUTE)
+        ]
 
 
 def get(name: str = "d-1") -> Delivery:
@@ -51,7 +55,13 @@ def get(name: str = "d-1") -> Delivery:
 
 
 def settle(
-    state: DeliveryState, *, owner: str = "a", name: str = "d-1", number: int = 1, now: datetime = NOW, **more: Any
+    state: DeliveryState,
+    *,
+    owner: str = "a",
+    name: str = "d-1",
+    number: int = 1,
+    now: datetime = NOW,
+    **more: Any,
 ) -> None:
     settlement = Settlement(
         delivery_id=name,

@@ -35,7 +35,11 @@ def take(limit: int = 100, *, now: datetime = NOW) -> list[str]:
 def test_same_id_and_source_is_one_event_and_the_first_stays() -> None:
     record(EVENT, event("e-2"))
     record(event("e-1", data={"n": 2}), event("e-3"))
-    assert [(one.id, one.data) for one in recorded()] == [("e-1", {"n": 1}), ("e-2", {"n": 1}), ("e-3", {"n": 1})]
+    assert [(one.id, one.data) for one in recorded()] == [
+        ("e-1", {"n": 1}),
+        ("e-2", {"n": 1}),
+        ("e-3", {"n": 1}),
+    ]
 
 
 def test_twice_in_one_batch_is_one_event() -> None:
@@ -169,7 +173,10 @@ def test_state_of_try_follows_its_events() -> None:
     record(event("other", type="ml.thing", data={"try_id": str(TRY)}))
     record(event("odd", type="airflow.task_instance.failed", data={"try_id": "no uuid"}))
     with transaction() as connection:
-        assert events.latest_state_of_try(connection, TRY) == ("success", {"running": 1, "success": 2, "failed": 1})
+        assert events.latest_state_of_try(connection, TRY) == (
+            "success",
+            {"running": 1, "success": 2, "failed": 1},
+        )
         assert events.latest_state_of_try(connection, str(UUID(int=7))) == (None, {})
 
 
@@ -198,7 +205,7 @@ def test_rolled_back_batch_stays_unmatched() -> None:
     class Killed(Exception):
         pass
 
-    with pytest.raises(Killed), transaction() as connection:
+    with pytest.raises(Killed), transaction() as connection:  # noqa: PT012
         assert len(events.take_unmatched(connection, 10, now=NOW)) == 2
         raise Killed
     assert take() == ["e-1", "e-2"]

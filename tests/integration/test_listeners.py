@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
 from datetime import timedelta
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.utils.sqlalchemy import prohibit_commit
 from airflow.utils.state import DagRunState, TaskInstanceState
-from sqlalchemy import Engine
-from sqlalchemy.orm import Session
 
 from ml_event_provider.events.catalogue import validate_data
 from ml_event_provider.listeners import dag_runs, guard, task_instances
@@ -29,6 +26,12 @@ from tests.integration.airflow_rows import (
     write_dag,
 )
 from tests.integration.recorded import recorded, recorded_types
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Engine
+    from sqlalchemy.orm import Session
 
 
 @pytest.fixture
@@ -184,7 +187,10 @@ def test_retried_try_is_reported_under_its_own_uuid(session: Session, run: Any, 
         str(ended_try),
         1,
     )
-    assert (event.data["previous_state"], event.data["exception"]) == ("running", {"type": "", "message": "killed"})
+    assert (event.data["previous_state"], event.data["exception"]) == (
+        "running",
+        {"type": "", "message": "killed"},
+    )
 
 
 @pytest.mark.parametrize(
@@ -195,14 +201,19 @@ def test_retried_try_is_reported_under_its_own_uuid(session: Session, run: Any, 
         (task_instances.on_task_instance_skipped, "skipped", {}),
     ],
 )
-def test_ended_task_is_recorded(session: Session, run: Any, listener: Any, state: str, more: dict[str, Any]) -> None:
+def test_ended_task_is_recorded(
+    session: Session, run: Any, listener: Any, state: str, more: dict[str, Any]
+) -> None:
     ti = task_instance(session, run)
     end_try(ti, TaskInstanceState(state), at=NOW)
     listener(previous_state=None, task_instance=ti, **more)
     session.commit()
     (event,) = recorded()
     assert validate_data(event) == []
-    assert (event.type, event.subject) == (f"airflow.task_instance.{state}", "dags/train/runs/run-1/tasks/fit")
+    assert (event.type, event.subject) == (
+        f"airflow.task_instance.{state}",
+        "dags/train/runs/run-1/tasks/fit",
+    )
     assert "manual" not in event.data
     assert event.data["try_id"] == str(ti.id)
 

@@ -1,9 +1,8 @@
-"""``airflow db migrate`` makes our tables, the migrations lead where the code says, and Airflow's own stay as they are."""
+"""``airflow db migrate`` makes our tables as the code says, and Airflow's own stay as they are."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.utils.db_manager import RunDBManager
@@ -17,6 +16,9 @@ from ml_event_provider.store.manager import MlEventDBManager
 from tests.conftest import airflow_command
 from tests.integration.airflow_rows import orm_session
 from tests.integration.recorded import EVENT, recorded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 HEAD = "0001"
 

@@ -27,7 +27,6 @@ def load(session, run_id):
 
 
 def state_of(run_id: int) -> str:
-    from airflow.models.dagrun import DagRun
 
     with orm_session() as session:
         return str(load(session, run_id).state)
@@ -43,7 +42,9 @@ def test_event_and_state_change_commit_together(run_id: int) -> None:
     assert state_of(run_id) == "failed"
 
 
-@pytest.mark.parametrize("flushed", [False, True], ids=["nothing written before", "state change flushed before"])
+@pytest.mark.parametrize(
+    "flushed", [False, True], ids=["nothing written before", "state change flushed before"]
+)
 def test_rollback_takes_the_event_along(run_id: int, flushed: bool) -> None:
     with orm_session() as session:
         run = load(session, run_id)
@@ -64,7 +65,7 @@ def test_failing_statement_leaves_the_session_whole(run_id: int, flushed: bool) 
         end_run(run, "success", at=NOW)
         if flushed:
             session.flush()
-        with pytest.raises(IntegrityError), events.savepoint_of(run) as connection:
+        with pytest.raises(IntegrityError), events.savepoint_of(run) as connection:  # noqa: PT012
             events.record_one(connection, EVENT)
             connection.execute(insert(schema.rule).values(workspace=None))
     assert recorded() == []
@@ -103,5 +104,8 @@ def test_savepoints_nest_in_one_transaction(run_id: int) -> None:
 def test_object_without_session_is_refused() -> None:
     from airflow.models.dagrun import DagRun
 
-    with pytest.raises(RuntimeError, match="DagRun belongs to no database session"), events.savepoint_of(DagRun()):
+    with (
+        pytest.raises(RuntimeError, match="DagRun belongs to no database session"),
+        events.savepoint_of(DagRun()),
+    ):
         pass

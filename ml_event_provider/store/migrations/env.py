@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 from airflow import settings
 from alembic import context
 
 from ml_event_provider.store.manager import MlEventDBManager
 
-_OPTIONS = {
+_OPTIONS: dict[str, Any] = {
     "target_metadata": MlEventDBManager.metadata,
     "version_table": MlEventDBManager.version_table_name,
     "compare_type": True,
@@ -22,6 +23,7 @@ def _only_ours(_object: object, name: str | None, kind: str, *_: object) -> bool
 
 
 def run_migrations_offline() -> None:
+    """Print the migrations as SQL."""
     context.configure(
         url=settings.SQL_ALCHEMY_CONN, literal_binds=True, include_object=_only_ours, **_OPTIONS
     )
@@ -30,10 +32,11 @@ def run_migrations_offline() -> None:
 
 
 def run_migrations_online() -> None:
+    """Run the migrations on Airflow's connection, or on one of our own."""
     with contextlib.ExitStack() as stack:
         connection = context.config.attributes.get("connection")
         if connection is None:
-            connection = stack.enter_context(settings.engine.connect())
+            connection = stack.enter_context(settings.get_engine().connect())
         context.configure(
             connection=connection,
             transaction_per_migration=True,

@@ -1,4 +1,4 @@
-"""The pattern language read off its description, one rule and one event at a time: the model for the index."""
+"""The pattern language read off its description, one rule and one event at a time."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ Place = dict[int, int]
 
 
 def matches(pattern: dict[str, Any], event: dict[str, Any]) -> bool:
-    """Whether the event matches: all that is asked outside ``$and`` together, and each part of each ``$and`` alone."""
+    """Whether all that is asked outside ``$and`` holds together, and each part of each ``$and`` alone."""
     return any(
         all(fulfils(group, event) for group in alternative) for alternative in alternatives(pattern, "")
     )
 
 
 def alternatives(fields: dict[str, Any], prefix: str) -> list[list[list[tuple[str, Any]]]]:
-    """Every choice of ``$or`` branches, as groups of (path, list): the first group stands outside any ``$and``."""
+    """Every choice of ``$or`` branches, as groups of (path, list); the first stands outside any ``$and``."""
     choices: list[list[list[list[tuple[str, Any]]]]] = []
     for name, value in fields.items():
         if name == "$or":
@@ -76,7 +76,7 @@ def agree(one: Place, other: Place) -> bool:
 
 
 def fulfils(group: list[tuple[str, Any]], event: dict[str, Any]) -> bool:
-    """Whether one value, or its absence, can be taken for each field so that all stand in the same elements."""
+    """Whether a value, or its absence, can be taken for each field so that all are in the same elements."""
     values = flatten(event, None, {}, itertools.count())
     options: list[list[Any]] = []
     for path, elements in group:

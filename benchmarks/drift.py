@@ -100,13 +100,9 @@ def coefficients(repeats: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=300, help="samples for each cell of the tables")
-    parser.add_argument(
-        "--classifiers", type=int, default=5, help="classifiers for each shift; 0 leaves them out"
-    )
+    parser.add_argument("--classifiers", type=int, default=5, help="classifiers for each shift; 0 leaves them out")
     options = parser.parse_args()
-    print(
-        f"Share of checks above a threshold of {' / '.join(map(str, THRESHOLDS))}; {options.repeats} repeats."
-    )
+    print(f"Share of checks above a threshold of {' / '.join(map(str, THRESHOLDS))}; {options.repeats} repeats.")
     alarms(options.repeats)
     if options.classifiers:
         coefficients(options.classifiers)

@@ -23,8 +23,7 @@ from tempfile import TemporaryDirectory
 ROOT = Path(__file__).parents[1]
 BASE = "airflow.sdk.execution_time.task_runner,airflow.sdk.execution_time.supervisor,airflow.plugins_manager"
 GROUPS = (
-    "ml_events=ml_event_provider.plugins.ml_events,ml_event_provider.sources.airflow,"
-    "ml_event_provider.hooks.ml_events",
+    "ml_events=ml_event_provider.plugins.ml_events,ml_event_provider.sources.airflow,ml_event_provider.hooks.ml_events",
     "openlineage=airflow.providers.openlineage.plugins.openlineage",
 )
 #: Prints, for each module, [milliseconds, modules loaded, KiB of memory added], after the base is there.
@@ -78,9 +77,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=9, help="processes for each group, after the warm-up")
     parser.add_argument("--base", default=BASE, help="modules that the process has already, by commas")
-    parser.add_argument(
-        "--group", action="append", metavar="NAME=MODULE,…", help="instead of the two built in"
-    )
+    parser.add_argument("--group", action="append", metavar="NAME=MODULE,…", help="instead of the two built in")
     arguments = parser.parse_args()
     groups = dict(group.split("=", 1) for group in arguments.group or GROUPS)
     results: dict[str, list[list[list[float]]]] = {name: [] for name in groups}

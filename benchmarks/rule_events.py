@@ -80,9 +80,7 @@ def numeric(rng: random.Random, number: int) -> dict[str, Any]:
 
 def wildcard(rng: random.Random, number: int) -> dict[str, Any]:
     """A wildcard with stars on both sides of the model's name."""
-    return {
-        "data": {"ModelPackageArn": [{"wildcard": f"arn:aws:sagemaker:*:model-package/{group(number)}/*"}]}
-    }
+    return {"data": {"ModelPackageArn": [{"wildcard": f"arn:aws:sagemaker:*:model-package/{group(number)}/*"}]}}
 
 
 def _others(rng: random.Random, number: int) -> tuple[dict[str, Any], ...]:
@@ -108,9 +106,7 @@ def _others(rng: random.Random, number: int) -> tuple[dict[str, Any], ...]:
         },
         {
             "type": [kind],
-            "data": {
-                "LastModifiedBy": {"SourceIp": [{"cidr": f"10.{rng.randrange(256)}.{number % 256}.0/24"}]}
-            },
+            "data": {"LastModifiedBy": {"SourceIp": [{"cidr": f"10.{rng.randrange(256)}.{number % 256}.0/24"}]}},
         },
         {"$or": [{"data": {"ModelPackageGroupName": [name]}}, {"subject": [f"{name}/1"]}], "type": [kind]},
     )

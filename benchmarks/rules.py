@@ -1,9 +1,9 @@
 """How fast the rule index is: ``python benchmarks/rules.py [--sizes 10 1000] [--kinds exact mixed]``.
 
 For each kind of pattern and number of rules: rules built a second (each by its own ``add``), bytes a rule,
-and events matched a second of CPU time in one thread, all events different and parsed before. ``repeated`` is the
-same with 1,000 events again and again. Peers (moto, localstack-core) are timed with at most 1,000 rules where
-they are installed.
+and events matched a second of CPU time in one thread, all different and parsed before. ``repeated`` is that
+with 1,000 events again and again. Peers (moto, localstack-core) are timed with at most 1,000 rules where they
+are installed.
 """
 
 from __future__ import annotations
@@ -53,8 +53,7 @@ def run(kind: str, size: int, count: int) -> None:
     memory = bytes_a_rule(patterns) if size <= 10_000 else bytes_a_rule(patterns[:20_000])
     others = "".join(f"  {name} {speed:,.0f}" for name, speed in peers(patterns, events[:200]).items())
     print(
-        f"{kind:>9} {size:>8,} {built:>12,.0f} {memory:>9,.0f} {fresh:>11,.0f} {repeated:>11,.0f}"
-        f" {hits:>8.2f}{others}"
+        f"{kind:>9} {size:>8,} {built:>12,.0f} {memory:>9,.0f} {fresh:>11,.0f} {repeated:>11,.0f} {hits:>8.2f}{others}"
     )
 
 

@@ -1,4 +1,4 @@
-"""A receiver that costs as little as possible: answers 204 to every POST and counts. ``python -m benchmarks.sink PORT``."""
+"""A receiver that costs as little as possible: answers 204 to every POST. ``python -m benchmarks.sink PORT``."""
 
 from __future__ import annotations
 

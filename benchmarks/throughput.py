@@ -139,7 +139,9 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=5000)
     parser.add_argument("--database", choices=("sqlite", "postgresql"), action="append")
     arguments = parser.parse_args()
-    print(f"Throughput: {arguments.events} events of about 1 kB, {os.cpu_count()} cores, Python {sys.version.split()[0]}")
+    print(
+        f"Throughput: {arguments.events} events of about 1 kB, {os.cpu_count()} cores, Python {sys.version.split()[0]}"
+    )
     for kind in arguments.database or ("sqlite", "postgresql"):
         with contextlib.ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))

@@ -19,7 +19,7 @@ APPROVED = Asset("approved_churn_model")
 def deploy_churn():
     @task
     def promote(triggering_asset_events=None) -> str:
-        """Let MLflow's alias ``champion`` name the approved version: serving loads ``models:/churn@champion``."""
+        """Let the alias ``champion`` name the approved version: serving loads ``models:/churn@champion``."""
         version = triggering_asset_events[APPROVED][-1].extra["version"]
         MLflowHook().set_alias(MODEL, "champion", version)
         return version
@@ -39,7 +39,7 @@ def deploy_churn():
         task_id="tell_people",
         targets=["ml_slack", "ml_dingtalk"],
         title=f"The {MODEL} model is live",
-        text="Version {{ ti.xcom_pull(task_ids='promote') }} was approved and serves as `champion` from now on.",
+        text="Version {{ ti.xcom_pull(task_ids='promote') }} was approved and serves as `champion` now.",
     ).set_upstream(version)
 
 

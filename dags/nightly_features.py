@@ -20,7 +20,7 @@ from ml_event_provider.notifications.ml_events import MlEventNotifier
     tags=["ml", "features"],
     default_args={
         "owner": "ada",
-        # Sends to a target at once, without a rule. The event itself, which the listener saw too, is recorded once.
+        # Sends to a target at once, without a rule. The listener saw the same: it is one event.
         "on_failure_callback": callbacks.on_failure_callback(targets=["ml_webhook"]),
     },
     # The same as a notifier, for the whole run; the rules decide who hears of it.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from demo.feed import Told
-from lab.inbox import Letter
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from demo.feed import Delivery, Told
+    from lab.inbox import Letter
 
 CHANNELS = {"ml_webhook": "webhook", "ml_dingtalk": "dingtalk", "ml_slack": "slack", "smtp_default": "email"}
 
@@ -32,7 +34,12 @@ def _all(*rows: tuple[str, str, str, str]) -> list[Notification]:
 
 APPROVAL_MISSING = _all(("airflow.deadline.missed", "train_churn", "late-runs", "ml_dingtalk"))
 APPROVED = _all(
-    ("ml.model_version.approval_changed", "models/churn/versions/1", "model-decisions", "ml_slack ml_webhook"),
+    (
+        "ml.model_version.approval_changed",
+        "models/churn/versions/1",
+        "model-decisions",
+        "ml_slack ml_webhook",
+    ),
     ("airflow.asset.updated", "assets/approved_churn_model", "released-models", "ml_webhook"),
     ("airflow.dag_run.success", "train_churn", "churn-runs", "ml_webhook"),
     ("com.example.model.deployed", "models/churn", "deployments", "ml_webhook"),
@@ -46,7 +53,12 @@ DRIFT = _all(
 )
 BAD_NIGHT = _all(
     ("airflow.task_instance.failed", "nightly_features.load_orders", "direct", "ml_webhook"),
-    ("airflow.task_instance.failed", "nightly_features.load_orders", "broken-tasks", "ml_dingtalk smtp_default"),
+    (
+        "airflow.task_instance.failed",
+        "nightly_features.load_orders",
+        "broken-tasks",
+        "ml_dingtalk smtp_default",
+    ),
     ("airflow.task_instance.up_for_retry", "nightly_features.load_clicks", "flaky-tasks", "ml_slack"),
     (
         "airflow.task_instance.failed",
@@ -68,35 +80,39 @@ def arrived(told: Iterable[Told], letters: Iterable[Letter]) -> list[Notificatio
     found: list[Notification] = []
     for one in told:
         for delivery in one.deliveries:
-            told_of = Notification(one.event["type"], one.about, delivery.rule, delivery.conn_id)
-            channel = CHANNELS[delivery.conn_id]
-            if channel == "slack":
+            if CHANNELS[delivery.conn_id] == "slack":
                 said = (delivery.rule, one.event["type"])
                 times = min(1, slack[said])
                 slack[said] -= times
             else:
-                times = ids.pop((channel, delivery.id), 0)
-            found += [told_of] * times
+                times = ids[CHANNELS[delivery.conn_id], delivery.id]
+            found += [_notification(one, delivery)] * times
     return found
 
 
-def problems(told: Iterable[Told], letters: Iterable[Letter]) -> list[str]:
-    """What is missing in the inbox, or there but should not be."""
-    told, letters = list(told), list(letters)
-    got, wanted = Counter(arrived(told, letters)), Counter(ALL)
-    states = {
-        Notification(one.event["type"], one.about, delivery.rule, delivery.conn_id): delivery
-        for one in told
-        for delivery in one.deliveries
-    }
+def surplus(told: Iterable[Told], letters: Iterable[Letter]) -> list[Notification]:
+    """What arrived though it should not, or too often."""
+    return list((Counter(arrived(told, letters)) - Counter(ALL)).elements())
+
+
+def problems(told: list[Told], letters: list[Letter], due: Iterable[Notification]) -> list[str]:
+    """Which of the notifications that are ``due`` are missing in the inbox, and what should not be there."""
+    got = arrived(told, letters)
+    stored = {_notification(one, delivery): delivery for one in told for delivery in one.deliveries}
     lines = []
-    for missing in (wanted - got).elements():
-        delivery = states.get(missing)
-        why = f"its delivery is {delivery.state}: {delivery.code} {delivery.reason}" if delivery else "no delivery"
+    for missing in (Counter(due) - Counter(got)).elements():
+        delivery = stored.get(missing)
+        why = f"{delivery.state}: {delivery.code} {delivery.reason}" if delivery else "there is no delivery"
         lines.append(f"did not arrive: {missing} ({why})")
-    lines += [f"came without being expected: {surplus}" for surplus in (got - wanted).elements()]
-    lines += [f"was not in order: {letter.channel}: {letter.problem}" for letter in letters if not letter.verified]
-    return lines
+    lines += [f"came without being expected: {one}" for one in surplus(told, letters)]
+    if stray := sum(letter.accepted for letter in letters) - len(got):
+        lines.append(f"{stray} message(s) came that no delivery tells of")
+    refused = [letter for letter in letters if not letter.verified]
+    return lines + [f"was refused by the {letter.channel} receiver: {letter.problem}" for letter in refused]
+
+
+def _notification(told: Told, delivery: Delivery) -> Notification:
+    return Notification(told.event["type"], told.about, delivery.rule, delivery.conn_id)
 
 
 def _said(text: str) -> tuple[str, str]:

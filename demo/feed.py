@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from demo.screen import Screen
-from lab.airflow import Airflow
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from demo.screen import Screen
+    from lab.airflow import Airflow
 
 _QUERY = """
 SELECT e.seq, e.matched_at, e.body, d.id, n.rule, d.conn_id, d.state, d.attempts, d.code, d.reason,
@@ -101,19 +102,14 @@ class Feed:
         """Follow until ``done()`` is true; return what it returned.
 
         :raises TimeoutError: if that takes longer than ``seconds``.
+        :raises RuntimeError: if Airflow ends.
         """
-        deadline = time.monotonic() + seconds
-        while True:
-            self.poll()
-            if found := done():
-                return found
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"waited {seconds:g} s for {what}")
-            time.sleep(0.4)
 
-    def count(self, event_type: str, about: str) -> int:
-        """How many such events are recorded."""
-        return sum(one.event["type"] == event_type and one.about == about for one in self.told)
+        def look() -> Any:
+            self.poll()
+            return done()
+
+        return self._airflow.wait_for(look, what, seconds=seconds)
 
     def _read(self) -> list[Told]:
         found: dict[int, Told] = {}
@@ -127,8 +123,10 @@ class Feed:
 
     def _show(self, told: Told, deliveries: list[Delivery]) -> None:
         moment = str(told.event["time"])[11:19]
-        self._screen.line(f"  {moment}  {told.event['type']:<35} {told.about}", "bold")
-        if told.silent:
+        again = any(one.id in self._shown for one in told.deliveries)
+        about = f"{told.about}  (again)" if again else told.about
+        self._screen.line(f"  {moment}  {told.event['type']:<35} {about}", "bold")
+        if told.silent and not again:
             self._screen.line(f"{'':12}nobody reported it: the reconciler found it in Airflow's tables")
         for one in deliveries:
             self._shown[one.id] = (one.state, one.attempts)

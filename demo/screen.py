@@ -7,7 +7,10 @@ import shutil
 import sys
 import textwrap
 import time
-from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 _COLOURS = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 
@@ -59,12 +62,13 @@ class Screen:
         lines = [
             part
             for line in text.strip().splitlines()
-            for part in (textwrap.wrap(line, self.width - 4, replace_whitespace=False) or [""])
+            for part in (textwrap.wrap(line, self.width - 4, break_long_words=False, break_on_hyphens=False) or [""])
         ]
         self.line()
         self.line(f"  ┌─ {title} " + "─" * max(0, self.width - len(title) - 6), "bold")
         for line in lines[:most]:
-            self.line(f"  │ {line}")
+            # Not cut: it may be an address that somebody wants to copy.
+            print(f"  │ {line}".rstrip(), flush=True)
         if len(lines) > most:
             self.line(f"  │ … {len(lines) - most} more lines", "dim")
         self.line("  └" + "─" * (self.width - 3))

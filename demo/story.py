@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from demo import expected
 from demo.expected import CHANNELS, Notification
 from demo.feed import Feed
-from demo.screen import Screen
-from demo.world import World
 from lab.mlflow import approve, newest_version
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from demo.screen import Screen
+    from demo.world import World
 
 #: How long one step may take on a slow machine, in seconds.
 PATIENCE = 180
+#: The name of the runs that the story triggers.
+RUN = "demo"
 #: Which message of each channel is shown at the end: one that holds this.
 _SHOWN = {
     "dingtalk": "aggregate_sessions",
@@ -22,6 +28,10 @@ _SHOWN = {
     "email": "load_orders",
     "webhook": "com.example.model.deployed",
 }
+
+
+class UnexpectedError(Exception):
+    """A notification came that is no part of the story."""
 
 
 class Story:
@@ -32,6 +42,7 @@ class Story:
         self._airflow = world.airflow
         self._screen = screen
         self._feed = Feed(world.airflow, screen)
+        self._due: list[Notification] = []
 
     def tell(self) -> list[str]:
         """From the first training to the last message; return what went otherwise than expected."""
@@ -43,15 +54,19 @@ class Story:
 
     def problems(self) -> list[str]:
         """What is missing in the inbox by now, or there but should not be."""
-        return expected.problems(self._feed.told, self._world.inbox.letters())
+        letters = self._world.inbox.letters()
+        self._feed.poll()
+        return expected.problems(self._feed.told, letters, self._due)
 
     def _train(self) -> None:
         self._screen.section("A model is trained and waits for its approval")
-        self._screen.say("Trigger dags/train_churn.py. Nobody approves its model, so that the run misses its deadline.")
-        run = self._airflow.trigger("train_churn")
+        self._screen.say(
+            "Trigger dags/train_churn.py. Nobody approves its model at first: the run misses its deadline."
+        )
+        run = self._airflow.trigger("train_churn", run_id=RUN)
         self._until(lambda: self._waits("train_churn", run), "ModelApprovalSensor to wait in the triggerer")
         version = newest_version(self._world.mlflow, "churn")
-        metrics = ", ".join(f"{tag['key']} {tag['value']}" for tag in version.get("tags", ()))  # type: ignore[call-overload]
+        metrics = ", ".join(f"{tag['key']} {tag['value']}" for tag in version["tags"])
         self._screen.say(
             f"Version {version['version']} of the model churn is registered in MLflow ({metrics});"
             " the sensor is deferred: no worker slot is taken."
@@ -74,8 +89,8 @@ class Story:
             "Trigger dags/check_drift.py and dags/nightly_features.py: one task fails, one is retried,"
             " one is killed with SIGKILL, which Airflow itself tells nobody of."
         )
-        self._airflow.trigger("check_drift")
-        self._airflow.trigger("nightly_features")
+        self._airflow.trigger("check_drift", run_id=RUN)
+        self._airflow.trigger("nightly_features", run_id=RUN)
         self._arrive([*expected.DRIFT, *expected.BAD_NIGHT])
 
     def _settle(self) -> None:
@@ -96,15 +111,32 @@ class Story:
 
     def _arrive(self, notifications: Iterable[Notification]) -> None:
         """Follow until the inbox has these."""
-        wanted = Counter(notifications)
+        self._due.extend(notifications)
 
         def complete() -> bool:
-            return not wanted - Counter(expected.arrived(self._feed.told, self._world.inbox.letters()))
+            got = expected.arrived(self._feed.told, self._world.inbox.letters())
+            return not Counter(self._due) - Counter(got)
 
         self._until(complete, "notifications to arrive")
 
-    def _until(self, done: object, what: str) -> None:
-        self._feed.until(done, what, seconds=PATIENCE)  # type: ignore[arg-type]
+    def _until(self, done: Callable[[], bool], what: str) -> None:
+        """Follow until ``done()``; what nobody expected ends the story at once."""
+
+        def look() -> bool:
+            if wrong := expected.surplus(self._feed.told, self._world.inbox.letters()):
+                raise UnexpectedError(f"ended early, for nobody expected {wrong[0]}: {self._reason(wrong[0])}")
+            return done()
+
+        self._feed.until(look, what, seconds=PATIENCE)
+
+    def _reason(self, notification: Notification) -> str:
+        """What the task of an unexpected event raised, where there is such a thing."""
+        reasons = [
+            f"{raised.get('type', '')} {raised.get('message', '')}"
+            for one in self._feed.told
+            if (one.event["type"], one.about) == notification[:2] and (raised := one.event["data"].get("exception"))
+        ]
+        return reasons[0] if reasons else "see its task's log"
 
     def summarize(self) -> None:
         """Everything that was sent as one table, and one message of each channel as it came in."""
@@ -121,7 +153,7 @@ class Story:
         self._screen.line()
         silent = sum(not told.deliveries for told in self._feed.told)
         self._screen.say(
-            f"{len(self._feed.told)} events were recorded, {silent} of them of no rule's interest."
+            f"{len(self._feed.told)} events were recorded; no rule asked for {silent} of them."
             f" {sum(counts.values())} messages were delivered in"
             f" {sum(one.attempts for told in self._feed.told for one in told.deliveries)} attempts."
         )

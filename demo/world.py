@@ -5,23 +5,29 @@ from __future__ import annotations
 import fcntl
 import json
 import shutil
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from demo.screen import Screen
 from lab.airflow import Airflow
 from lab.inbox import Inbox
 from lab.mlflow import mlflow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from demo.screen import Screen
 
 ROOT = Path(__file__).resolve().parents[1]
 HOME = ROOT / ".demo"
 RULES = ROOT / "examples" / "rules"
 
-#: What differs from the defaults, so that the story takes minutes: all of it is about waiting.
+#: What differs from Airflow's and our defaults: shorter waits, and nothing that calls home.
 OPTIONS = {
+    "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+    "GX_ANALYTICS_ENABLED": "False",
     "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
     "AIRFLOW__ML_EVENTS__RECONCILE_SECONDS": "2",
     "AIRFLOW__ML_EVENTS__RECONCILE_GRACE_SECONDS": "5",
@@ -53,16 +59,18 @@ def world(screen: Screen) -> Iterator[World]:
             url = parts.enter_context(mlflow(HOME / "mlflow"))
             screen.say(f"MLflow answers on {url}")
             migration.result()
-        connections = {"mlflow_default": {"conn_type": "ml_events_mlflow", "host": url}, **inbox.connections()}
-        for conn_id, connection in connections.items():
+        registry: dict[str, object] = {"conn_type": "ml_events_mlflow", "host": url}
+        for conn_id, connection in {"mlflow_default": registry, **inbox.connections()}.items():
             airflow.environment[f"AIRFLOW_CONN_{conn_id.upper()}"] = json.dumps(connection)
-        screen.say(f"The inbox takes webhooks, DingTalk, Slack ({inbox.http.url()}) and mail (port {inbox.mail.port})")
+        screen.say(
+            f"The inbox takes webhooks, DingTalk and Slack on {inbox.http.url()}, mail on port {inbox.mail.port}"
+        )
         parts.callback(airflow.stop)
+        airflow.start()
         applied = airflow.cli("ml-events", "rules", "apply", "-f", str(RULES)).stdout
         screen.say("airflow ml-events rules apply -f examples/rules", "bold")
         for line in applied.strip().splitlines():
             screen.line(f"    {line}")
-        airflow.start()
         airflow.wait_until_up()
         screen.say(f"Airflow is up on {airflow.url}, with the dispatcher in its scheduler")
         yield World(airflow=airflow, inbox=inbox, mlflow=url)

@@ -1,1 +1,1 @@
-"""Real parts for the demo, the tests and the benchmarks: a whole Airflow, PostgreSQL, receivers. Not shipped."""
+"""Real parts for demo, tests and benchmarks: Airflow, MLflow, PostgreSQL, receivers. Not shipped."""

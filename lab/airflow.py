@@ -1,4 +1,4 @@
-"""A whole Airflow in a folder of its own: scheduler, API server, triggerer, DAG processor, embedded dispatcher."""
+"""A whole Airflow in a folder of its own: all components, and the dispatcher in its scheduler."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import psutil
 
 from lab.ports import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
 
 START_SECONDS = 180
 
@@ -154,9 +156,7 @@ class Airflow:
         if not self._token:
             self._token = httpx.get(f"{self.url}/auth/token", timeout=30).json()["access_token"]
         url = self.url + (path if path.startswith(("/ml-events", "/auth")) else f"/api/v2{path}")
-        answer = httpx.request(
-            method, url, json=body, headers={"Authorization": f"Bearer {self._token}"}, timeout=30
-        )
+        answer = httpx.request(method, url, json=body, headers={"Authorization": f"Bearer {self._token}"}, timeout=30)
         if expect is not None:
             if answer.status_code != expect:
                 raise RuntimeError(f"{method} {path}: {answer.status_code} {answer.text}")
@@ -194,7 +194,8 @@ class Airflow:
 
     def events(self, prefix: str = "") -> list[dict[str, Any]]:
         """The recorded events, oldest first, as CloudEvents documents, read from the database."""
-        return [json.loads(row[0]) for row in self.query("SELECT body FROM ml_event_event ORDER BY seq") if prefix in row[0]]
+        rows = self.query("SELECT body FROM ml_event_event ORDER BY seq")
+        return [event for event in (json.loads(row[0]) for row in rows) if event["type"].startswith(prefix)]
 
     def deliveries(self) -> list[dict[str, Any]]:
         """The deliveries with rule and event, oldest first."""

@@ -1,4 +1,4 @@
-"""One inbox for every channel: strict receivers for webhooks, DingTalk, Slack and mail, and their connections."""
+"""One inbox for all channels: strict receivers for webhooks, DingTalk, Slack and mail, with connections."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 class Letter:
     """One message as it came in.
 
-    ``delivery_id`` is empty on Slack, which carries none. ``verified`` says that signature, credentials and form
-    were right, ``accepted`` that it was also answered so.
+    ``delivery_id`` is empty on Slack, which carries none. ``verified`` says that signature, credentials and
+    form were right, ``accepted`` that it was also answered so.
     """
 
     channel: str
@@ -60,7 +60,7 @@ class Inbox:
         self._running.close()
 
     def connections(self) -> dict[str, dict[str, object]]:
-        """An Airflow connection for each channel: ``ml_webhook``, ``ml_dingtalk``, ``ml_slack``, ``smtp_default``."""
+        """An Airflow connection for each channel, by its id, in Airflow's JSON form."""
         return {
             "ml_webhook": {
                 "conn_type": "ml_events_webhook",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -22,10 +23,16 @@ def mlflow(directory: Path) -> Iterator[str]:
     :raises RuntimeError: if there is no Python with MLflow, or the server does not start.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    try:
-        server = mlflow_server.start(directory)
-    except pytest.fail.Exception as error:
-        raise RuntimeError(str(error)) from None
+    with ThreadPoolExecutor(1) as pool:
+        starting = pool.submit(mlflow_server.start, directory)
+        try:
+            server = starting.result()
+        except pytest.fail.Exception as error:
+            raise RuntimeError(str(error)) from None
+        except BaseException:
+            # Interrupted: only what has started can be stopped.
+            starting.result().stop()
+            raise
     try:
         yield server.url
     finally:
@@ -42,7 +49,7 @@ def approve(url: str, model: str, version: str, *, by: str) -> None:
         ).raise_for_status()
 
 
-def newest_version(url: str, model: str) -> dict[str, str]:
+def newest_version(url: str, model: str) -> dict[str, Any]:
     """The newest version of a model, as MLflow tells it."""
     answer = httpx.get(
         f"{url}/api/2.0/mlflow/model-versions/search",

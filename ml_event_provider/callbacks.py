@@ -24,7 +24,7 @@ from ml_event_provider.hooks.reporting import context_event
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from airflow.sdk import AsyncCallback, SyncCallback
+    from airflow.sdk.definitions.callback import AsyncCallback, SyncCallback
 
     Callback = Callable[[Mapping[str, Any]], None]
 
@@ -66,7 +66,7 @@ def deadline_alert_callback(
 
     ``asynchronous`` ones run in the triggerer, others in an executor.
     """
-    from airflow.sdk import AsyncCallback, SyncCallback
+    from airflow.sdk.definitions.callback import AsyncCallback, SyncCallback
 
     kwargs = {"targets": list(targets), "conn_id": conn_id}
     if asynchronous:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SECTION = "ml_events"
 
 
-def _conf():  # type: ignore[no-untyped-def]
+def _conf() -> Any:
     """Airflow's configuration: the task SDK's in task processes, which lack the core's database."""
     from airflow.configuration import conf
 

@@ -9,7 +9,7 @@ class Connection(Protocol):
     """The parts of an Airflow connection that targets read (``airflow.sdk.Connection`` fits)."""
 
     conn_id: str
-    conn_type: str
+    conn_type: str | None
     host: str | None
     schema: str | None
     login: str | None

@@ -50,16 +50,16 @@ def targets() -> dict[str, Target]:
     return found
 
 
-def target_for(connection_type: str) -> Target:
+def target_for(connection_type: str | None) -> Target:
     """The target that serves a connection type.
 
     :raises UnknownTarget: if none does.
     """
     try:
-        return targets()[connection_type]
+        return targets()[connection_type or ""]
     except KeyError:
         raise UnknownTarget(
-            f"no target serves connections of type {connection_type!r}; these are served: {', '.join(sorted(targets()))}"
+            f"no target serves connections of type {connection_type!r}; there are: {', '.join(sorted(targets()))}"
         ) from None
 
 

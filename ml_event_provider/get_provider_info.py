@@ -20,17 +20,13 @@ def _option(default: str, kind: str, description: str, example: str | None = Non
 
 
 OPTIONS: dict[str, dict[str, Any]] = {
-    "workspace": _option(
-        "default", "string", "The workspace of events whose DAG belongs to no Airflow team.", "fraud"
-    ),
+    "workspace": _option("default", "string", "The workspace of events whose DAG belongs to no Airflow team.", "fraud"),
     "include_dags": _option("", "string", "Shell patterns of DAG ids to capture, by commas. Empty: all.", "train_*"),
     "exclude_dags": _option("", "string", "Shell patterns of DAG ids never to capture, by commas.", "scratch_*"),
     "include_tasks": _option(
         "", "string", "Shell patterns of dag_id.task_id to capture, by commas. Empty: all.", "train_*.fit"
     ),
-    "exclude_tasks": _option(
-        "", "string", "Shell patterns of dag_id.task_id never to capture, by commas.", "*.wait_*"
-    ),
+    "exclude_tasks": _option("", "string", "Shell patterns of dag_id.task_id never to capture, by commas.", "*.wait_*"),
     "capture_running": _option("True", "boolean", "Whether tasks that start are events too."),
     "conn_id": _option(
         "ml_events_default",
@@ -55,7 +51,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "poll_seconds": _option("0.5", "float", "How often an idle dispatcher looks for work, in seconds."),
     "send_workers": _option("16", "integer", "How many deliveries one dispatcher sends at the same time."),
     "lease_seconds": _option(
-        "60.0", "float", "After how many seconds another dispatcher takes over a delivery whose dispatcher died."
+        "60.0",
+        "float",
+        "After how many seconds another dispatcher takes over a delivery whose dispatcher died.",
     ),
     "send_timeout_seconds": _option("15.0", "float", "How long one attempt at a target may take, in seconds."),
     "max_attempts": _option("10", "integer", "After how many failed attempts a delivery becomes a dead letter."),
@@ -71,12 +69,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "reconcile_grace_seconds": _option(
         "15.0",
         "float",
-        "How long after a state change its own reporter may still come before the reconciler records it, in"
-        " seconds.",
+        "How long after a state change its own reporter may still come before the reconciler records it, in seconds.",
     ),
-    "retention_days": _option(
-        "90.0", "float", "After how many days events and their deliveries are pruned. 0: never."
-    ),
+    "retention_days": _option("90.0", "float", "After how many days events and their deliveries are pruned. 0: never."),
     "max_body_bytes": _option("4194304", "integer", "The largest request that the ingest endpoint reads, in bytes."),
     "allowed_hosts": _option(
         "",
@@ -85,7 +80,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "hooks.internal, 10.1.0.0/16, 127.0.0.1",
     ),
     "template_directories": _option(
-        "", "string", "Your template folders, by commas; searched before the built-in one.", "/opt/airflow/messages"
+        "",
+        "string",
+        "Your template folders, by commas; searched before the built-in one.",
+        "/opt/airflow/messages",
     ),
 }
 
@@ -106,7 +104,11 @@ def _connection_types() -> list[dict[str, Any]]:
             "hook-class-name": "ml_event_provider.hooks.ml_events.MlEventHook",
             "ui-field-behaviour": {
                 "hidden-fields": ["schema", "port"],
-                "relabeling": {"host": "API server URL", "login": "User", "password": "Password or API token"},
+                "relabeling": {
+                    "host": "API server URL",
+                    "login": "User",
+                    "password": "Password or API token",
+                },
                 "placeholders": {"host": "http://localhost:8080"},
             },
             "conn-fields": {
@@ -192,7 +194,11 @@ def _connection_types() -> list[dict[str, Any]]:
             "hook-class-name": "ml_event_provider.hooks.mlflow.MLflowHook",
             "ui-field-behaviour": {
                 "hidden-fields": ["schema", "port"],
-                "relabeling": {"host": "Tracking server URL", "login": "User", "password": "Password or token"},
+                "relabeling": {
+                    "host": "Tracking server URL",
+                    "login": "User",
+                    "password": "Password or token",
+                },
                 "placeholders": {"host": "http://mlflow.internal:5000"},
             },
             "conn-fields": {},

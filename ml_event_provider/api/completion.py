@@ -24,17 +24,13 @@ _DAG_RUN = "airflow.dag_run."
 def complete(connection: Any, events: Sequence[Event]) -> list[Event]:
     """The events, those of dag runs from callbacks completed from the run's row."""
     return [
-        _from_row(connection, event)
-        if event.origin == "callback" and event.type.startswith(_DAG_RUN)
-        else event
+        _from_row(connection, event) if event.origin == "callback" and event.type.startswith(_DAG_RUN) else event
         for event in events
     ]
 
 
 def _from_row(connection: Any, event: Event) -> Event:
-    run = airflow_tables.run_named(
-        connection, str(event.data.get("dag_id")), str(event.data.get("run_id"))
-    )
+    run = airflow_tables.run_named(connection, str(event.data.get("dag_id")), str(event.data.get("run_id")))
     if run is None:
         return event
     return dag_run_event(

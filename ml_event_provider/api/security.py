@@ -88,9 +88,7 @@ def may_notify(who: CallerDep) -> Caller:
 
 def may_read(who: CallerDep) -> Caller:
     """Processes, and users who may see the cluster's activity."""
-    if who.user is None or _auth_manager().is_authorized_view(
-        access_view=AccessView.CLUSTER_ACTIVITY, user=who.user
-    ):
+    if who.user is None or _auth_manager().is_authorized_view(access_view=AccessView.CLUSTER_ACTIVITY, user=who.user):
         return who
     raise _forbidden(who, "see this: it takes the right to see the cluster's activity")
 

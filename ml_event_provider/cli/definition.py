@@ -28,7 +28,11 @@ DISPATCHER = ActionCommand(
     args=(
         Arg(("--parent",), help="end when this process is no longer the parent", type=int),
         Arg(("--once",), help="match and send what is due now, then end", action="store_true"),
-        Arg(("--workers",), help="deliveries sent at the same time (default: [ml_events] send_workers)", type=int),
+        Arg(
+            ("--workers",),
+            help="deliveries sent at the same time (default: [ml_events] send_workers)",
+            type=int,
+        ),
     ),
 )
 

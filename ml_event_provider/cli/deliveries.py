@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ml_event_provider.cli.output import command, show as show_rows
+from ml_event_provider.cli.output import command
+from ml_event_provider.cli.output import show as show_rows
 from ml_event_provider.exceptions import NotFound
 from ml_event_provider.store import deliveries
-from ml_event_provider.store.deliveries import Delivery
 from ml_event_provider.store.engine import transaction
+
+if TYPE_CHECKING:
+    from ml_event_provider.store.deliveries import Delivery
 
 
 @command

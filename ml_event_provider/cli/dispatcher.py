@@ -12,8 +12,8 @@ from ml_event_provider.cli.output import command
 @command
 def run(args: Any) -> None:
     """Run a dispatcher in this process."""
-    from airflow.configuration import conf
     from airflow._shared.observability.metrics import stats
+    from airflow.configuration import conf
     from airflow.observability.metrics import stats_utils
 
     from ml_event_provider.dispatch.process import DispatcherProcess, Settings

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ml_event_provider.cli.output import command, show as show_rows
+from ml_event_provider.cli.output import command
+from ml_event_provider.cli.output import show as show_rows
 from ml_event_provider.exceptions import NotFound
 from ml_event_provider.store import deliveries, events
 from ml_event_provider.store.engine import transaction
@@ -15,9 +16,7 @@ from ml_event_provider.store.engine import transaction
 def list_events(args: Any) -> None:
     """Print the newest events."""
     with transaction() as connection:
-        found = events.latest(
-            connection, type_prefix=args.type, workspace=args.workspace, limit=args.limit
-        )
+        found = events.latest(connection, type_prefix=args.type, workspace=args.workspace, limit=args.limit)
     rows = [
         {
             "time": one.event.time,

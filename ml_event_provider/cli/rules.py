@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ml_event_provider import config
-from ml_event_provider.cli.output import command, show as show_rows
+from ml_event_provider.cli.output import command
+from ml_event_provider.cli.output import show as show_rows
 from ml_event_provider.cli.source import event_named
 from ml_event_provider.rules import Rule, RuleSet, explain, load_rules, rule_json_schema
 from ml_event_provider.store import rules
@@ -20,7 +21,10 @@ def apply(args: Any) -> None:
     loaded = load_rules(Path(args.file))
     with transaction() as connection:
         done = [
-            (rule, rules.put(connection, rule.model_dump(mode="json", exclude_unset=False), managed_by="file"))
+            (
+                rule,
+                rules.put(connection, rule.model_dump(mode="json", exclude_unset=False), managed_by="file"),
+            )
             for rule in loaded
         ]
         if args.plan:

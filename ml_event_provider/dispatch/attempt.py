@@ -44,8 +44,8 @@ class Connections:
         known = self._known.get(conn_id)
         if known is not None and self._clock() < known[0]:
             return known[1]
-        from airflow.exceptions import AirflowNotFoundException
         from airflow.sdk.bases.hook import BaseHook
+        from airflow.sdk.exceptions import AirflowNotFoundException
 
         try:
             connection = BaseHook.get_connection(conn_id)
@@ -116,7 +116,11 @@ class Sender:
         if source and target.capabilities.dialect == "json":
             try:
                 parts["json"] = self._renderer.render_json(
-                    str(source), event, rule=delivery.rule, severity=delivery.severity, options=delivery.options
+                    str(source),
+                    event,
+                    rule=delivery.rule,
+                    severity=delivery.severity,
+                    options=delivery.options,
                 )
             except TemplateProblem as problem:
                 # The receiver expects the user's own shape, so no other body will do: mend it, then send again.
@@ -135,9 +139,7 @@ class Sender:
         )
         return target.send(connection, message, timeout=self._timeout)
 
-    def _settlement(
-        self, delivery: Delivery, result: Result, started_at: datetime, milliseconds: int
-    ) -> Settlement:
+    def _settlement(self, delivery: Delivery, result: Result, started_at: datetime, milliseconds: int) -> Settlement:
         number = delivery.attempts + (1 if result.attempted else 0)
         settled = Settlement(
             delivery_id=delivery.id,
@@ -154,7 +156,9 @@ class Sender:
             return replace(settled, state=DeliveryState.DELIVERED)
         if result.outcome is Outcome.REFUSED:
             return settled
-        wait = self._policy.wait(max(number, 1) if result.attempted else 1, jitter=self._random(), retry_after=result.retry_after)
+        wait = self._policy.wait(
+            max(number, 1) if result.attempted else 1, jitter=self._random(), retry_after=result.retry_after
+        )
         if wait is None:
             return settled
         return replace(

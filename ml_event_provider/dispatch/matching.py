@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ml_event_provider.events.identity import change_id
@@ -14,6 +13,7 @@ from ml_event_provider.store.engine import transaction, utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
 
     from ml_event_provider.events.model import Event
 

@@ -216,7 +216,7 @@ class DispatcherProcess:
 
     def _keep_house(self) -> None:
         """Heartbeat, watch the parent, reconcile, drain the spool, prune; each guarded from the others."""
-        reconciler = Reconciler(grace=self._settings.grace)
+        reconciler = Reconciler(grace=self._settings.grace, retention=self._settings.retention_days)
         spool = Spool(config.spool_directory())
         jobs: list[tuple[str, float, Callable[[], object]]] = [
             ("heartbeat", HEARTBEAT_SECONDS, self._beat),
@@ -250,7 +250,11 @@ class DispatcherProcess:
         now = utc_now()
         with transaction() as connection:
             ours = cursors.hold(
-                connection, f"job:{name}", holder=self.id, now=now, until=now + timedelta(seconds=SILENT_SECONDS)
+                connection,
+                f"job:{name}",
+                holder=self.id,
+                now=now,
+                until=now + timedelta(seconds=SILENT_SECONDS),
             )
         if ours:
             job()

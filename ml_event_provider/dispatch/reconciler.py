@@ -18,12 +18,14 @@ import logging
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from ml_event_provider import capture, config
+from ml_event_provider.exceptions import InvalidEvent
 from ml_event_provider.redaction import redact
 from ml_event_provider.sources import airflow as source
 from ml_event_provider.store import airflow_tables, cursors, events
-from ml_event_provider.store.engine import transaction, utc_now
+from ml_event_provider.store.engine import in_chunks, transaction, utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -34,15 +36,21 @@ log = logging.getLogger(__name__)
 
 #: How far back a primary-key range is read again, for ids that committed late.
 OVERLAP = 200
+#: How long after it began a transaction that creates a dag run may commit.
+LATE = timedelta(minutes=5)
 #: How many rows are read in one go.
 BATCH = 2_000
 
 
 class Reconciler:
-    """Compares Airflow's tables with the recorded events. ``grace`` in seconds."""
+    """Compares Airflow's tables with the recorded events.
 
-    def __init__(self, *, grace: float, now: Callable[[], datetime] = utc_now) -> None:
+    ``grace`` in seconds; ``retention`` in days: what is older was pruned and is not missing.
+    """
+
+    def __init__(self, *, grace: float, retention: float = 0.0, now: Callable[[], datetime] = utc_now) -> None:
         self._grace = timedelta(seconds=grace)
+        self._retention = timedelta(days=retention)
         self._now = now
 
     def reconcile_runs(self) -> list[Event]:
@@ -53,19 +61,23 @@ class Reconciler:
             if found is None:
                 found = cursors.start(connection, "dag_run", airflow_tables.newest_run(connection), now=now)
             position, since = found
+            if self._retention:
+                since = max(since, now - self._retention)
             fresh = airflow_tables.runs_after(connection, position, BATCH)
-            # A run whose id commits late is found among the active ones.
-            cursors.watch(connection, [*fresh, *airflow_tables.active_runs(connection)], now=now)
+            # A run whose id committed late: among the active ones, or ended at once but young.
+            late = airflow_tables.young_runs(connection, above=position - OVERLAP, upto=position, since=now - LATE)
+            cursors.watch(connection, [*late, *fresh, *airflow_tables.active_runs(connection)], now=now)
             if fresh:
                 cursors.move(connection, "dag_run", fresh[-1])
         with transaction() as connection:
             watched = cursors.watched(connection)
             runs = airflow_tables.runs_by_id(connection, watched)
-            missing = [
-                *self._unreported_runs(connection, runs, since, now),
-                *self._unreported_tries(connection, watched, since, now),
-            ]
+            missing = self._unreported_runs(connection, runs, since, now)
             events.record(connection, missing, now=now)
+        for chunk in in_chunks(watched, 200):
+            for past in (False, True):
+                missing += self._record_tries(chunk, past, since, now)
+        with transaction() as connection:
             cursors.unwatch(connection, self._complete(connection, watched, runs, now))
         for event in missing:
             log.info("Recorded unreported %s of %s", event.type, event.subject)
@@ -99,35 +111,52 @@ class Reconciler:
         known = events.known_ids(connection, [event.id for event in described])
         return [event for event in described if event.id not in known]
 
-    def _unreported_tries(
-        self, connection: Any, run_ids: list[int], since: datetime, now: datetime
-    ) -> list[Event]:
-        rows = airflow_tables.unreported_tries(connection, run_ids, since=since, until=now - self._grace)
+    def _record_tries(self, run_ids: list[int], past: bool, since: datetime, now: datetime) -> list[Event]:
+        """Record unreported tries page by page, each in a transaction of its own."""
+        recorded: list[Event] = []
+        after = UUID(int=0)
+        while True:
+            with transaction() as connection:
+                rows = airflow_tables.unreported_tries(
+                    connection,
+                    run_ids,
+                    past=past,
+                    since=since,
+                    until=now - self._grace,
+                    after=after,
+                    limit=BATCH,
+                )
+                described = self._tries(connection, rows)
+                events.record(connection, described, now=now)
+            recorded += described
+            if len(rows) < BATCH:
+                return recorded
+            after = rows[-1].id
+
+    def _tries(self, connection: Any, rows: list[Any]) -> list[Event]:
         dag_ids = {row.dag_id for row in rows}
         workspaces = airflow_tables.workspaces_of(connection, dag_ids)
         tags = airflow_tables.tags_of(connection, dag_ids)
         owners = airflow_tables.owners_of(connection, dag_ids)
-        described: list[Event] = []
-        for row in rows:
-            if not capture.task_is_captured(row.dag_id, row.task_id, tags=tags[row.dag_id]):
-                continue
-            task = airflow_tables.task_of(connection, row.dag_id, row.task_id)
-            if capture.opted_out(task):
-                continue
-            described.append(
-                source.task_instance_event(
-                    row,
-                    state=state_of(row),
-                    workspace=workspaces[row.dag_id],
-                    origin="reconciler",
-                    base_url=config.airflow_base_url(),
-                    task=task,
-                    dag_run=row,
-                    tags=tags[row.dag_id],
-                    owner=str(getattr(task, "owner", "") or owners.get(row.dag_id, "")),
-                )
+        captured = [row for row in rows if capture.task_is_captured(row.dag_id, row.task_id, tags=tags[row.dag_id])]
+        tasks = airflow_tables.tasks_of(connection, {(row.dag_id, row.task_id) for row in captured})
+
+        def described(row: Any) -> Event:
+            task = tasks[row.dag_id, row.task_id]
+            return source.task_instance_event(
+                row,
+                state=state_of(row),
+                workspace=workspaces[row.dag_id],
+                origin="reconciler",
+                base_url=config.airflow_base_url(),
+                task=task,
+                dag_run=row,
+                tags=tags[row.dag_id],
+                owner=str(getattr(task, "owner", "") or owners.get(row.dag_id, "")),
             )
-        return described
+
+        wanted = [row for row in captured if not capture.opted_out(tasks[row.dag_id, row.task_id])]
+        return _described(described, wanted)
 
     def _complete(self, connection: Any, watched: list[int], runs: list[Any], now: datetime) -> list[int]:
         """The watched runs that ended longer ago than the grace period with all their tasks, or are gone."""
@@ -194,19 +223,33 @@ class Reconciler:
         if rows and getattr(rows[-1], key) > position:
             cursors.move(connection, name, getattr(rows[-1], key))
         moment = "timestamp" if key == "event_id" else "created_at"
-        return [describe(row) for row in rows if getattr(row, moment) > since]
+        return _described(describe, [row for row in rows if getattr(row, moment) > since])
 
     def _import_errors(self, connection: Any, workspace: str, now: datetime) -> list[Event]:
         found = cursors.read(connection, "import_error")
         if found is None:
             found = cursors.start(connection, "import_error", 0, now=now)
-        return [
-            source.import_error_event(
+        return _described(
+            lambda row: source.import_error_event(
                 SimpleNamespace(**row._mapping), workspace=workspace, origin="reconciler", redact=redact
-            )
-            for row in airflow_tables.import_errors(connection)
-            if row.timestamp is None or row.timestamp > found[1]
-        ]
+            ),
+            [
+                row
+                for row in airflow_tables.import_errors(connection)
+                if row.timestamp is None or row.timestamp > found[1]
+            ],
+        )
+
+
+def _described(describe: Callable[[Any], Event], rows: Iterable[Any]) -> list[Event]:
+    """The rows' events. A row that makes none is logged, and does not hold up the others."""
+    made: list[Event] = []
+    for row in rows:
+        try:
+            made.append(describe(row))
+        except InvalidEvent as error:
+            log.error("A row of Airflow's tables makes no event: %s", error)
+    return made
 
 
 def state_of(row: Any) -> str:

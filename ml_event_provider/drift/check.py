@@ -75,9 +75,7 @@ def check(
     for column in chosen:
         _plan_column(plan, column, reference, current, column in critical, threshold, min_rows, enough)
     result = _run(name, plan, len(current), run_name)
-    report = read_report(
-        result, name=name, target_rows=len(current), drifted_share=drifted_share, others=plan.unjudged
-    )
+    report = read_report(result, name=name, target_rows=len(current), drifted_share=drifted_share, others=plan.unjudged)
     if report is None:  # Every column is either expected or listed as not judged.
         raise AssertionError(f"the drift check {name!r} looked at no column")
     order = {column: place for place, column in enumerate(chosen)}
@@ -97,9 +95,7 @@ def check(
 def _named(frame: pd.DataFrame, side: str) -> pd.DataFrame:
     named = frame.rename(columns=str)
     if repeated := sorted(set(named.columns[named.columns.duplicated()])):
-        raise ValueError(
-            f"the {side} data has several columns named {', '.join(map(repr, repeated))}: rename them"
-        )
+        raise ValueError(f"the {side} data has several columns named {', '.join(map(repr, repeated))}: rename them")
     return named
 
 
@@ -118,9 +114,7 @@ def _validate(
     if stray := sorted(critical - set(chosen)):
         raise ValueError(f"critical_columns names {', '.join(map(repr, stray))}, which is not compared")
     if not threshold > 0:
-        raise ValueError(
-            f"threshold is {threshold}; a divergence in nats above 0 is needed, such as {THRESHOLD}"
-        )
+        raise ValueError(f"threshold is {threshold}; a divergence in nats above 0 is needed, such as {THRESHOLD}")
     if not 0 < drifted_share <= 1:
         raise ValueError(f"drifted_share is {drifted_share}; a share above 0 and up to 1 is needed")
     if min_rows < 1:
@@ -144,20 +138,14 @@ def _plan_column(
         exists["meta"] = drift_meta(critical=critical)
     plan.expectations.append(("ExpectColumnToExist", exists))
     if not enough:
-        rows = (
-            f"too few rows: {len(current)} against {len(reference)} in the reference, {min_rows} are needed"
-        )
+        rows = f"too few rows: {len(current)} against {len(reference)} in the reference, {min_rows} are needed"
         plan.unjudged.append(ColumnDrift(column=column, judged=False, critical=critical, detail=rows))
     if there:
         plan.current[column] = current[column]
     if not (there and enough):
         return
     base_rows, target_rows = int(reference[column].notna().sum()), int(current[column].notna().sum())
-    cells = (
-        affordable_cells(threshold, base_rows, target_rows, MOST_CATEGORIES)
-        if base_rows and target_rows
-        else 2
-    )
+    cells = affordable_cells(threshold, base_rows, target_rows, MOST_CATEGORIES) if base_rows and target_rows else 2
     partition = partition_of(reference[column], most_cells=cells)
     if partition is None:
         reason = _without_distribution(reference[column])
@@ -170,9 +158,7 @@ def _plan_column(
     null_share = 1 - partition.rows / len(reference)
     mark: dict[str, Any] = {"critical": critical, "base_rows": partition.rows, "base_null_share": null_share}
     nulls = {"column": column, "mostly": max(0.0, 1 - null_share - NULL_RISE), "severity": severity}
-    plan.expectations.append(
-        ("ExpectColumnValuesToNotBeNull", {**nulls, "meta": drift_meta(**mark, note=note)})
-    )
+    plan.expectations.append(("ExpectColumnValuesToNotBeNull", {**nulls, "meta": drift_meta(**mark, note=note)}))
     if note:
         return
     divergence = {

@@ -63,6 +63,4 @@ def _codes(reference: pd.Series, current: pd.Series) -> np.ndarray:
             known[text] = known.get(text, 0) + 1
     ranks = {text: place for place, text in enumerate(sorted(known, key=lambda text: (-known[text], text)))}
     texts = categories(reference) + categories(current)
-    return np.array(
-        [float("nan") if text is None else ranks.get(text, -1) for text in texts], dtype="float64"
-    )
+    return np.array([float("nan") if text is None else ranks.get(text, -1) for text in texts], dtype="float64")

@@ -120,9 +120,7 @@ def _numeric(values: np.ndarray) -> Partition:
     import numpy as np
 
     # Edges are values of the reference ("lower"), so that nothing is interpolated between infinities.
-    quantiles = np.quantile(
-        values, [step / NUMERIC_CELLS for step in range(1, NUMERIC_CELLS)], method="lower"
-    )
+    quantiles = np.quantile(values, [step / NUMERIC_CELLS for step in range(1, NUMERIC_CELLS)], method="lower")
     edges = np.unique(quantiles[np.isfinite(quantiles)])
     if len(edges) < 2:  # Nearly all values are the same: a bin for just this one.
         common = edges[0] if len(edges) else np.median(values[np.isfinite(values)])

@@ -126,9 +126,7 @@ class DriftReport:
         """
         if self.measured_coefficient is not None:
             return self.measured_coefficient
-        return max(
-            (column.coefficient for column in self.columns if column.coefficient is not None), default=0.0
-        )
+        return max((column.coefficient for column in self.columns if column.coefficient is not None), default=0.0)
 
     @property
     def method(self) -> str:
@@ -273,11 +271,7 @@ def _merged(lines: list[ColumnDrift]) -> ColumnDrift:
     if not judged:
         return lines[0]
     first = min(judged, key=lambda line: (not line.drifted, line.method != "kl_divergence"))
-    also = [
-        f"{line.method} {line.value} > {line.threshold}"
-        for line in judged
-        if line.drifted and line is not first
-    ]
+    also = [f"{line.method} {line.value} > {line.threshold}" for line in judged if line.drifted and line is not first]
     known = [line.coefficient for line in judged if line.coefficient is not None]
     return ColumnDrift(
         column=first.column,

@@ -21,13 +21,9 @@ class DagRunData(EventData):
     run_id: str = Field(description="The run, unique in its DAG.")
     state: str = Field(description="The run's state after the change.")
     previous_state: str | None = Field(None, description="The state before, where known.")
-    run_type: str | None = Field(
-        None, description="How the run came about: scheduled, manual, backfill, asset…"
-    )
+    run_type: str | None = Field(None, description="How the run came about: scheduled, manual, backfill, asset…")
     logical_date: AwareDatetime | None = Field(None, description="The run's logical date.")
-    data_interval_start: AwareDatetime | None = Field(
-        None, description="The first moment of the data's interval."
-    )
+    data_interval_start: AwareDatetime | None = Field(None, description="The first moment of the data's interval.")
     data_interval_end: AwareDatetime | None = Field(None, description="The moment after the data's interval.")
     run_after: AwareDatetime | None = Field(None, description="Not before this moment may the run start.")
     queued_at: AwareDatetime | None = Field(None, description="When the run was queued.")
@@ -35,9 +31,7 @@ class DagRunData(EventData):
     end_date: AwareDatetime | None = Field(None, description="When the run ended.")
     duration: float | None = Field(None, description="Seconds from start to end.")
     clear_number: int | None = Field(None, description="How often the run was cleared.")
-    triggered_by: str | None = Field(
-        None, description="What made the run: timetable, ui, rest_api, cli, asset…"
-    )
+    triggered_by: str | None = Field(None, description="What made the run: timetable, ui, rest_api, cli, asset…")
     triggering_user: str | None = Field(None, description="The user who made the run.")
     message: str | None = Field(None, description="Airflow's own words about the change.")
     tags: list[str] | None = Field(None, description="The DAG's tags.")
@@ -73,9 +67,7 @@ class TaskInstanceData(EventData):
     end_date: AwareDatetime | None = Field(None, description="When the try ended.")
     duration: float | None = Field(None, description="Seconds from start to end.")
     logical_date: AwareDatetime | None = Field(None, description="The run's logical date.")
-    run_type: str | None = Field(
-        None, description="How the run came about: scheduled, manual, backfill, asset…"
-    )
+    run_type: str | None = Field(None, description="How the run came about: scheduled, manual, backfill, asset…")
     exception: TaskException | None = Field(None, description="What the task raised, where it is known.")
     log_url: str | None = Field(None, description="The try's log in Airflow.")
     url: str | None = Field(None, description="The task instance's page in Airflow.")

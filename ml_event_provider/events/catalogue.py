@@ -73,9 +73,7 @@ EVENT_TYPES: Final[dict[str, EventType]] = {
         ),
         EventType("airflow.asset.created", "An asset was registered.", "AssetCreatedData"),
         EventType("airflow.asset.updated", "An asset was updated.", "AssetUpdatedData"),
-        EventType(
-            "airflow.dag.import_error", "A DAG file cannot be imported.", "DagImportErrorData", "error"
-        ),
+        EventType("airflow.dag.import_error", "A DAG file cannot be imported.", "DagImportErrorData", "error"),
         EventType("airflow.deadline.missed", "A dag run missed its deadline.", "DeadlineMissedData", "error"),
         EventType(
             "ml.model_version.approval_changed",
@@ -83,12 +81,8 @@ EVENT_TYPES: Final[dict[str, EventType]] = {
             "ModelVersionApprovalData",
         ),
         EventType("ml.data_validation.success", "Data met all expectations.", "DataValidationData"),
-        EventType(
-            "ml.data_validation.failed", "Data did not meet expectations.", "DataValidationData", "error"
-        ),
-        EventType(
-            "ml.dataset.drift_detected", "A dataset drifted from its baseline.", "DatasetDriftData", "warning"
-        ),
+        EventType("ml.data_validation.failed", "Data did not meet expectations.", "DataValidationData", "error"),
+        EventType("ml.dataset.drift_detected", "A dataset drifted from its baseline.", "DatasetDriftData", "warning"),
         EventType("ml.notification.requested", "A DAG asked for a notification.", "NotificationData"),
     )
 }
@@ -151,8 +145,7 @@ def reference_markdown() -> str:
     lines = [
         "# Event types",
         "",
-        "Generated from `ml_event_provider/events/catalogue.py` by"
-        " `python -m ml_event_provider.events.catalogue`.",
+        "Generated from `ml_event_provider/events/catalogue.py` by `python -m ml_event_provider.events.catalogue`.",
         "",
         "Every event is a CloudEvents 1.0 record. Its `data` has its type's fields below: those in **bold**"
         " always, all others may be absent or null, and further fields are allowed. Times are RFC 3339 texts"
@@ -161,11 +154,7 @@ def reference_markdown() -> str:
     ]
     models = dict.fromkeys((entry.family, entry.model_name) for entry in EVENT_TYPES.values())
     for family, model_name in models:
-        entries = [
-            entry
-            for entry in EVENT_TYPES.values()
-            if (entry.family, entry.model_name) == (family, model_name)
-        ]
+        entries = [entry for entry in EVENT_TYPES.values() if (entry.family, entry.model_name) == (family, model_name)]
         lines += [f"## `{entries[0].name}`" if len(entries) == 1 else f"## `{family}.*`", ""]
         lines += ["| type | meaning | severity |", "|---|---|---|"]
         lines += [f"| `{entry.name}` | {entry.meaning} | {entry.severity} |" for entry in entries]

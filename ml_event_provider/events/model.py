@@ -70,17 +70,13 @@ class Event:
             if not value and name in _NEVER_EMPTY:
                 raise InvalidEvent(f"event attribute {name!r} is empty; CloudEvents 1.0 wants a text")
             if len(value) > limit:
-                raise InvalidEvent(
-                    f"event attribute {name!r} has {len(value)} characters; {limit} are allowed"
-                )
+                raise InvalidEvent(f"event attribute {name!r} has {len(value)} characters; {limit} are allowed")
             _check_characters(f"event attribute {name!r}", value)
         if not isinstance(self.time, datetime):
             raise InvalidEvent(f"event attribute 'time' must be a datetime, not {type(self.time).__name__}")
         object.__setattr__(self, "time", _in_utc(self.time, self.time.isoformat()))
         if not isinstance(self.origin, str) or self.origin not in ORIGINS:
-            raise InvalidEvent(
-                f"event attribute 'origin' is {shown(self.origin)}; it is one of {sorted(ORIGINS)}"
-            )
+            raise InvalidEvent(f"event attribute 'origin' is {shown(self.origin)}; it is one of {sorted(ORIGINS)}")
         for name, value in self.extensions.items():
             _check_extension(name, value)
 
@@ -169,9 +165,7 @@ class Event:
 
 
 _NEVER_EMPTY: Final = frozenset({"id", "source", "type", "workspace"})
-_TEXT_ATTRIBUTES: Final = frozenset(
-    {"id", "source", "type", "subject", "workspace", "owner", "origin", "dataschema"}
-)
+_TEXT_ATTRIBUTES: Final = frozenset({"id", "source", "type", "subject", "workspace", "owner", "origin", "dataschema"})
 _RESERVED: Final = _TEXT_ATTRIBUTES | {"specversion", "datacontenttype", "data", "time"}
 _EXTENSION_NAME = re.compile(r"[a-z0-9]{1,64}")
 _JSON_TYPE = re.compile(r"[\w.+-]+/(json|[\w.-]+\+json)\s*(;.*)?", re.IGNORECASE | re.ASCII)
@@ -185,9 +179,7 @@ _FORBIDDEN = re.compile(
 
 def _check_characters(what: str, value: str) -> None:
     if _FORBIDDEN.search(value):
-        raise InvalidEvent(
-            f"{what} holds a control character or another that CloudEvents forbids: {shown(value)}"
-        )
+        raise InvalidEvent(f"{what} holds a control character or another that CloudEvents forbids: {shown(value)}")
 
 
 def attribute_text(name: str, text: str) -> str:
@@ -198,17 +190,13 @@ def attribute_text(name: str, text: str) -> str:
 def _check_extension(name: object, value: object) -> None:
     """CloudEvents 1.0, sections "Naming conventions" and "Type system"."""
     if not isinstance(name, str) or not _EXTENSION_NAME.fullmatch(name):
-        raise InvalidEvent(
-            f"{shown(name)} is no CloudEvents attribute name: use 1 to 64 lower-case letters and digits"
-        )
+        raise InvalidEvent(f"{shown(name)} is no CloudEvents attribute name: use 1 to 64 lower-case letters and digits")
     if name in _RESERVED:
         raise InvalidEvent(f"{name!r} is an attribute of its own and cannot be an extension")
     if isinstance(value, str):
         _check_characters(f"extension {name!r}", value)
     elif not isinstance(value, int):
-        raise InvalidEvent(
-            f"extension {name!r} must be a text, whole number or boolean, not {type(value).__name__}"
-        )
+        raise InvalidEvent(f"extension {name!r} must be a text, whole number or boolean, not {type(value).__name__}")
     elif not -(2**31) <= value < 2**31:
         raise InvalidEvent(f"extension {name!r} is out of range: a CloudEvents Integer has 32 bits")
 

@@ -28,9 +28,7 @@ _PREFIX: Final = "ce-"
 _SAFE: Final = "".join(map(chr, range(0x21, 0x7F))).replace('"', "").replace("%", "")
 
 
-def read_request(
-    headers: Mapping[str, str], body: bytes, *, max_event_bytes: int = MAX_EVENT_BYTES
-) -> list[Event]:
+def read_request(headers: Mapping[str, str], body: bytes, *, max_event_bytes: int = MAX_EVENT_BYTES) -> list[Event]:
     """The events of one HTTP request, each once, in their order; all of them or none.
 
     The content type tells the mode: structured, batch, or binary (``ce-*`` headers and any JSON type). Plain
@@ -52,9 +50,7 @@ def read_request(
     if media_type == STRUCTURED:
         return [_read_one(parse_json(body), max_event_bytes)]
     if media_type.startswith("application/cloudevents"):
-        raise InvalidEvent(
-            f"Content-Type is {shown(content_type)}; of the event formats only JSON is understood"
-        )
+        raise InvalidEvent(f"Content-Type is {shown(content_type)}; of the event formats only JSON is understood")
     if binary:
         return [_read_binary(fields, content_type, body, max_event_bytes)]
     if media_type == "application/json":
@@ -121,9 +117,7 @@ def _read_one(document: Any, max_event_bytes: int) -> Event:
     event = Event.from_dict(document)
     size = size_of(event)
     if size > max_event_bytes:
-        raise InvalidEvent(
-            f"the event has {size} bytes; {max_event_bytes} are allowed: send a link to the data"
-        )
+        raise InvalidEvent(f"the event has {size} bytes; {max_event_bytes} are allowed: send a link to the data")
     return event
 
 
@@ -150,9 +144,7 @@ def _read_binary(fields: Mapping[str, str], content_type: str, body: bytes, max_
     }
     for name in ("data", "datacontenttype"):
         if name in document:
-            raise InvalidEvent(
-                f"the header 'ce-{name}' has no meaning: data is the body, its type Content-Type"
-            )
+            raise InvalidEvent(f"the header 'ce-{name}' has no meaning: data is the body, its type Content-Type")
     if body:
         document["data"] = parse_json(body)
     return _read_one(document, max_event_bytes)
@@ -162,9 +154,7 @@ def _attribute(name: str, value: str) -> str:
     """A header value's text: quotes are removed, then one round of percent-decoding (section 3.1.3.2)."""
     value = value.strip(" \t")
     if not value.isascii():
-        raise InvalidEvent(
-            f"the header {shown(name)} holds characters that are not ASCII; percent-encode them"
-        )
+        raise InvalidEvent(f"the header {shown(name)} holds characters that are not ASCII; percent-encode them")
     if len(value) > 1 and value[0] == value[-1] == '"':
         value = re.sub(r"\\(.)", r"\1", value[1:-1])
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+import warnings
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cache
@@ -61,8 +62,7 @@ def can_mint() -> bool:
     from airflow.configuration import conf
 
     return bool(
-        conf.get("api_auth", "jwt_secret", fallback="")
-        or conf.get("api_auth", "jwt_private_key_path", fallback="")
+        conf.get("api_auth", "jwt_secret", fallback="") or conf.get("api_auth", "jwt_private_key_path", fallback="")
     )
 
 
@@ -94,10 +94,14 @@ def mint_token(now: float | None = None) -> str:
         return str(generator.generate({"sub": SERVICE}))
     if not secret:
         raise HandOverError(
-            "this machine has neither the connection to the ingest endpoint nor [api_auth] jwt_secret: create"
-            " the connection that [ml_events] conn_id names (type 'ml_events': API server URL, user, password)"
+            "this machine has neither the connection to the ingest endpoint nor [api_auth] jwt_secret:"
+            " create the connection that [ml_events] conn_id names (type 'ml_events': API server URL, user,"
+            " password)"
         )
-    return jwt.encode(claims, str(secret), algorithm="HS512" if algorithm == "GUESS" else algorithm)
+    with warnings.catch_warnings():
+        # A short key is the deployment's choice, and Airflow says so elsewhere: not in every task's log.
+        warnings.simplefilter("ignore")
+        return jwt.encode(claims, str(secret), algorithm="HS512" if algorithm == "GUESS" else algorithm)
 
 
 @cache
@@ -119,8 +123,8 @@ def call(
 ) -> Any:
     """POST to the ingest API and return its JSON answer; ``deadline`` is a ``time.monotonic()`` value.
 
-    :raises EventRejected: if it refused the body for good (400, 403, 413, 422).
-    :raises HandOverError: for everything else: unreachable, too slow, 401, 5xx.
+    :raises EventRejected: if it refused the body for good (400, 413, 422).
+    :raises HandOverError: for everything else: unreachable, too slow, 401, 403, 5xx.
     """
     answer = _post(endpoint, path, body, content_type, _token(endpoint, deadline), deadline)
     if answer.status_code == 401 and endpoint in _tokens:
@@ -132,7 +136,8 @@ def call(
         except ValueError:
             raise HandOverError(f"{endpoint.base_url} answered {answer.status_code} without JSON") from None
     problem = f"{endpoint.base_url}{_PREFIX}{path} answered HTTP {answer.status_code}: {_detail(answer)}"
-    if answer.status_code in {400, 403, 413, 422}:
+    # Not 403: whoever lacks a right gets it some day, and the events must not be lost until then.
+    if answer.status_code in {400, 413, 422}:
         raise EventRejected(problem)
     raise HandOverError(problem)
 
@@ -140,9 +145,7 @@ def call(
 def send_events(endpoint: Endpoint, events: Sequence[Event], *, deadline: float) -> list[str]:
     """Hand events over as one CloudEvents batch; return their ids."""
     body = b"[" + b",".join(event.to_json().encode("utf-8", "replace") for event in events) + b"]"
-    answer = call(
-        endpoint, "/events", body, content_type="application/cloudevents-batch+json", deadline=deadline
-    )
+    answer = call(endpoint, "/events", body, content_type="application/cloudevents-batch+json", deadline=deadline)
     ids = answer.get("ids") if isinstance(answer, dict) else None
     if not isinstance(ids, list):
         raise HandOverError(f"{endpoint.base_url} answered something else than the ids of the events")
@@ -155,9 +158,7 @@ def send_json(endpoint: Endpoint, path: str, document: Mapping[str, Any], *, dea
     return call(endpoint, path, body, content_type="application/json", deadline=deadline)
 
 
-def _post(
-    endpoint: Endpoint, path: str, body: bytes, content_type: str, token: str, deadline: float
-) -> httpx.Response:
+def _post(endpoint: Endpoint, path: str, body: bytes, content_type: str, token: str, deadline: float) -> httpx.Response:
     client = _client(endpoint.verify, endpoint.base_url.startswith("https:"))
     headers = {"content-type": content_type, "authorization": f"Bearer {token}"}
     url = f"{endpoint.base_url}{_PREFIX}{path}"
@@ -216,8 +217,7 @@ def _token(endpoint: Endpoint, deadline: float) -> str:
         token = str(answer.json()["access_token"])
     except httpx.HTTPStatusError as error:
         raise HandOverError(
-            f"{endpoint.base_url}/auth/token answered HTTP {error.response.status_code} to user"
-            f" {endpoint.user!r}"
+            f"{endpoint.base_url}/auth/token answered HTTP {error.response.status_code} to user {endpoint.user!r}"
         ) from None
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, KeyError, TypeError) as error:
         raise HandOverError(f"{endpoint.base_url}/auth/token: {type(error).__name__}") from None

@@ -55,9 +55,7 @@ class MlEventHook(BaseHook):
         if not host:
             raise HandOverError(f"connection {name!r} has no host: set it to the API server's URL")
         if "@" in host:
-            raise HandOverError(
-                f"connection {name!r} has credentials in its host: move them to login and password"
-            )
+            raise HandOverError(f"connection {name!r} has credentials in its host: move them to login and password")
         if "://" not in host:
             host = f"{connection.schema or 'http'}://{host}"
         if connection.port and host.count(":") < 2:
@@ -104,9 +102,7 @@ class MlEventHook(BaseHook):
             log.warning("%s", error)
             return False
         except OSError as error:
-            log.error(
-                "Events are lost: neither handed over nor spooled in %s: %s", self.spool.directory, error
-            )
+            log.error("Events are lost: neither handed over nor spooled in %s: %s", self.spool.directory, error)
             return False
         return True
 

@@ -45,15 +45,13 @@ class MLflowHook(BaseHook):
 
     def get_conn(self) -> Connection:
         """The connection; each request is its own, so there is no session to hold."""
-        return self.get_connection(self.mlflow_conn_id)  # type: ignore[return-value]
+        return self.get_connection(self.mlflow_conn_id)
 
     def get_version(self, model: str, version: str = LATEST) -> ModelVersion:
         """Read a version: its number, ``latest`` or ``@alias``."""
         return MlflowRegistry().get_version(self.get_conn(), model, version, timeout=self.timeout)
 
-    def create_run(
-        self, experiment: str, *, run_name: str = "", tags: Mapping[str, str] | None = None
-    ) -> str:
+    def create_run(self, experiment: str, *, run_name: str = "", tags: Mapping[str, str] | None = None) -> str:
         """Start a run in an experiment, which is made if it does not exist; return the run's id."""
         body = {
             "experiment_id": self._experiment_id(experiment),
@@ -66,10 +64,7 @@ class MLflowHook(BaseHook):
     def log_metrics(self, run_id: str, metrics: Mapping[str, float], *, step: int = 0) -> None:
         """Log values of metrics at ``step``."""
         now = _now()
-        rows = [
-            {"key": key, "value": float(value), "timestamp": now, "step": step}
-            for key, value in metrics.items()
-        ]
+        rows = [{"key": key, "value": float(value), "timestamp": now, "step": step} for key, value in metrics.items()]
         for start in range(0, len(rows), _BATCH):
             self._post("runs/log-batch", {"run_id": run_id, "metrics": rows[start : start + _BATCH]})
 

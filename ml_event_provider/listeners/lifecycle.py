@@ -30,9 +30,7 @@ def on_starting(component: Any) -> None:
         return
     if _supervisor is None or not _supervisor.is_alive():
         _stopping.clear()
-        _supervisor = threading.Thread(
-            target=_supervise, args=(component,), name="ml-events-dispatcher", daemon=True
-        )
+        _supervisor = threading.Thread(target=_supervise, args=(component,), name="ml-events-dispatcher", daemon=True)
         _supervisor.start()
 
 
@@ -50,7 +48,7 @@ def _supervise(job: Any) -> None:
     wait = 1.0
     while not _stopping.is_set():
         started = time.monotonic()
-        child = subprocess.Popen(
+        child = subprocess.Popen(  # noqa: S603 - our own command
             [sys.executable, "-m", "airflow", "ml-events", "dispatcher", "--parent", str(os.getpid())],
             stdin=subprocess.DEVNULL,
             env={**os.environ, "_AIRFLOW_PROCESS_CONTEXT": "server"},

@@ -6,6 +6,7 @@ scheduler it gets the ORM's ``TaskInstance``, whose session's connection takes t
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 from airflow.listeners import hookimpl
@@ -16,6 +17,10 @@ from ml_event_provider.redaction import redact
 
 if TYPE_CHECKING:
     from ml_event_provider.events.model import Event
+
+
+#: The hand-over of this process's task start, while it is under way.
+_start: threading.Thread | None = None
 
 
 @hookimpl
@@ -56,6 +61,24 @@ def _capture(task_instance: Any, state: str, previous_state: Any, error: Any = N
 
 
 def _hand_over(task_instance: Any, state: str, previous_state: Any, error: Any) -> None:
+    """Hand over from a task process: the start beside the task, the end before the process goes."""
+    global _start
+    if state == "running":
+        _start = threading.Thread(
+            target=guarded(_send),
+            args=(task_instance, state, previous_state, error),
+            name="ml-events-hand-over",
+            daemon=True,
+        )
+        _start.start()
+        return
+    if _start is not None:
+        _start.join(config.hand_over_seconds())
+        _start = None
+    _send(task_instance, state, previous_state, error)
+
+
+def _send(task_instance: Any, state: str, previous_state: Any, error: Any) -> None:
     from ml_event_provider.hooks.ml_events import MlEventHook
     from ml_event_provider.hooks.reporting import task_event
 

@@ -148,11 +148,7 @@ class Json(Dialect):
         if isinstance(value, Written):
             return value
         if isinstance(value, float):
-            return (
-                Written(json.dumps(value))
-                if value == value and abs(value) != float("inf")
-                else Written("null")
-            )
+            return Written(json.dumps(value)) if value == value and abs(value) != float("inf") else Written("null")
         return Written(self.escape(clean(text_of(value))))
 
     def escape(self, text: str) -> str:

@@ -6,6 +6,4 @@ from ml_event_provider.messages.chat import Markdown, Mrkdwn
 from ml_event_provider.messages.dialect import Dialect, Json
 from ml_event_provider.messages.mail import Html
 
-DIALECTS: dict[str, Dialect] = {
-    dialect.name: dialect for dialect in (Dialect(), Markdown(), Mrkdwn(), Html(), Json())
-}
+DIALECTS: dict[str, Dialect] = {dialect.name: dialect for dialect in (Dialect(), Markdown(), Mrkdwn(), Html(), Json())}

@@ -94,12 +94,8 @@ _ASSET: Final = {"name": "churn_features", "uri": "s3://ml-features/churn/", "gr
 _DATA: Final[dict[str, dict[str, Any]]] = {
     "airflow.dag_run.running": _dag_run("running", "queued"),
     "airflow.dag_run.success": _dag_run("success", "running", **_RUN_ENDED),
-    "airflow.dag_run.failed": _dag_run(
-        "failed", "running", message="Task(s) with failed state: train", **_RUN_ENDED
-    ),
-    "airflow.task_instance.running": _task(
-        "running", "queued", start_date=_ENDED["start_date"], try_number=1
-    ),
+    "airflow.dag_run.failed": _dag_run("failed", "running", message="Task(s) with failed state: train", **_RUN_ENDED),
+    "airflow.task_instance.running": _task("running", "queued", start_date=_ENDED["start_date"], try_number=1),
     "airflow.task_instance.success": _task("success", "running", **_ENDED),
     "airflow.task_instance.failed": _task("failed", "running", exception=_FAILURE, **_ENDED),
     "airflow.task_instance.up_for_retry": _task(
@@ -109,9 +105,7 @@ _DATA: Final[dict[str, dict[str, Any]]] = {
     "airflow.task_instance.upstream_failed": _task(
         "upstream_failed", None, task_id="register", try_number=0, hostname=None
     ),
-    "airflow.task_instance.removed": _task(
-        "removed", None, task_id="old_export", try_number=0, hostname=None
-    ),
+    "airflow.task_instance.removed": _task("removed", None, task_id="old_export", try_number=0, hostname=None),
     "airflow.asset.created": {**_ASSET, "extra": {"team": "growth"}},
     "airflow.asset.updated": {
         **_ASSET,

@@ -158,9 +158,7 @@ class Renderer:
             except Exception as error:
                 raise problem("JSON template", error) from error
         for missing in budget.missing:
-            log.warning(
-                "A JSON template uses %r, which event %s of type %s has not", missing, event.id, event.type
-            )
+            log.warning("A JSON template uses %r, which event %s of type %s has not", missing, event.id, event.type)
         return validated(text, "JSON template")
 
     def check(self, name: str) -> None:
@@ -236,9 +234,7 @@ class Renderer:
         return blocks
 
 
-def _values(
-    event: Event, channel: str, rule: str, severity: str, options: Mapping[str, Any] | None
-) -> dict[str, Any]:
+def _values(event: Event, channel: str, rule: str, severity: str, options: Mapping[str, Any] | None) -> dict[str, Any]:
     """The variables of a template."""
     icon, tone = appearance(event, severity)
     return {

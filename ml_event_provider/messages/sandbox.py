@@ -145,9 +145,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
     code_generator_class = _Generator
     intercepted_binops = frozenset({"+", "-", "*", "/", "//", "%", "**"})
 
-    def __init__(
-        self, dialect: Dialect, loader: BaseLoader, *, max_output_bytes: int, trim: bool = True
-    ) -> None:
+    def __init__(self, dialect: Dialect, loader: BaseLoader, *, max_output_bytes: int, trim: bool = True) -> None:
         self.dialect = dialect
         self.max_output_bytes = max_output_bytes
         super().__init__(
@@ -213,10 +211,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         """The operator ``~``: data stays data; beside written text it is escaped first."""
         if any(isinstance(part, Written) for part in parts):
             return self.concat(self.written(part) for part in parts)
-        texts = [
-            str(self._missing(part)) if isinstance(part, Missing) else text_of(checked(part))
-            for part in parts
-        ]
+        texts = [str(self._missing(part)) if isinstance(part, Missing) else text_of(checked(part)) for part in parts]
         limits.check_size(sum(map(len, texts)))
         step()
         return "".join(texts)
@@ -247,9 +242,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         """Whether a template may read ``obj.attr``."""
         if attr.startswith("_"):
             return False
-        return isinstance(obj, _OPEN) or any(
-            isinstance(obj, kind) and attr in names for kind, names in _ALLOWED
-        )
+        return isinstance(obj, _OPEN) or any(isinstance(obj, kind) and attr in names for kind, names in _ALLOWED)
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """``obj.attribute``: of an object of data, the field; a method only where there is no such field."""

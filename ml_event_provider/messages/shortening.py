@@ -13,9 +13,7 @@ _WHOLE = {
         r"!?\[(?:\\.|[^\[\]\\\n])*\]\([^()\s]*\)|\\.|&#?\w{1,31};|```[^\n`]*\n?"
         r"|(?:\*+|~+|`+)(?=[^\s*~`])|(?<=[^\s*~`])(?:\*+|~+|`+)|(?<![^\W_])_+|_+(?![^\W_])"
     ),
-    "mrkdwn": re.compile(
-        r"<[^<>\n]*>|&(?:amp|lt|gt);|```\n?|[*~`](?=\S)|(?<=\S)[*~`]|(?<![^\W_])_|_(?![^\W_])"
-    ),
+    "mrkdwn": re.compile(r"<[^<>\n]*>|&(?:amp|lt|gt);|```\n?|[*~`](?=\S)|(?<=\S)[*~`]|(?<![^\W_])_|_(?![^\W_])"),
     "html": re.compile(
         r"<!--.*?-->|<(style|script|title)\b.*?</\1\s*>|<!?/?[a-zA-Z](?:[^<>\"']|\"[^\"]*\"|'[^']*')*>|&#?\w{1,31};",
         re.DOTALL | re.IGNORECASE,
@@ -23,9 +21,7 @@ _WHOLE = {
 }
 _TAG = re.compile(r"<(/?)([a-zA-Z][\w-]*)(?:[^>]|>(?=.))*?(/?)>\Z", re.DOTALL)
 #: HTML elements without an end, and those in which text may not stand.
-_VOID = frozenset(
-    ("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "wbr")
-)
+_VOID = frozenset(("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "wbr"))
 _NO_TEXT = frozenset(("table", "thead", "tbody", "tfoot", "tr", "ul", "ol", "dl", "html", "head"))
 #: Room for the marks and the fence that are closed again.
 _CLOSERS = 12

@@ -43,9 +43,7 @@ class MlEventAction(ValidationAction):
     on: Literal["all", "failure"] = "all"
     conn_id: str = "ml_events_default"
 
-    def run(
-        self, checkpoint_result: CheckpointResult, action_context: ActionContext | None = None
-    ) -> dict[str, Any]:
+    def run(self, checkpoint_result: CheckpointResult, action_context: ActionContext | None = None) -> dict[str, Any]:
         """Publish; returns ``{"published": True, "event_ids": [...]}``, or why not."""
         try:
             events = self._events(checkpoint_result, _data_docs_url(action_context))

@@ -28,9 +28,7 @@ class MlEventNotifier(BaseNotifier):
 
     template_fields: Sequence[str] = ()
 
-    def __init__(
-        self, *, targets: Sequence[str] = (), ml_events_conn_id: str | None = None, **kwargs: Any
-    ) -> None:
+    def __init__(self, *, targets: Sequence[str] = (), ml_events_conn_id: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.targets = tuple(targets)
         self.ml_events_conn_id = ml_events_conn_id

@@ -5,7 +5,7 @@ Every task process imports this module, so it imports nothing that such a proces
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from airflow.plugins_manager import AirflowPlugin
 
@@ -37,5 +37,5 @@ class MlEventsPlugin(AirflowPlugin):
     """Captures state changes and serves the ingest endpoint."""
 
     name = "ml_events"
-    listeners: ClassVar[list[Any]] = [dag_runs, task_instances, lifecycle]
-    fastapi_apps: ClassVar[list[Any]] = [{"app": _WebApp(), "url_prefix": "/ml-events", "name": "ML Events"}]
+    listeners = [dag_runs, task_instances, lifecycle]  # noqa: RUF012 - declared so by the base class
+    fastapi_apps = [{"app": _WebApp(), "url_prefix": "/ml-events", "name": "ML Events"}]  # noqa: RUF012

@@ -24,9 +24,7 @@ class MlflowRegistry:
 
     name = "mlflow"
 
-    def get_version(
-        self, connection: Connection, model: str, version: str, *, timeout: float
-    ) -> ModelVersion:
+    def get_version(self, connection: Connection, model: str, version: str, *, timeout: float) -> ModelVersion:
         """Read one version: a number, ``latest`` (the highest number) or ``@alias``."""
         if version.startswith("@"):
             query = {"name": model, "alias": version[1:]}
@@ -73,9 +71,7 @@ def _latest(connection: Connection, model: str, timeout: float) -> str:
     # MLflow's filter has no escapes: the name stands between quotes that it does not hold.
     mark = '"' if "'" in model else "'"
     if mark in model:
-        raise RegistryRefused(
-            f"MLflow cannot search for {model!r}, which holds both kinds of quotes: name the version"
-        )
+        raise RegistryRefused(f"MLflow cannot search for {model!r}, which holds both kinds of quotes: name the version")
     query: dict[str, str | int] = {
         "filter": f"name={mark}{model}{mark}",
         "order_by": "version_number DESC",

@@ -66,9 +66,7 @@ class ApprovalPolicy:
         if value in _folded(self.rejected):
             return Approval.REJECTED
         if self.alias:
-            return (
-                Approval.APPROVED if self.alias.casefold() in _folded(version.aliases) else Approval.PENDING
-            )
+            return Approval.APPROVED if self.alias.casefold() in _folded(version.aliases) else Approval.PENDING
         return Approval.APPROVED if value in _folded(self.approved) else Approval.PENDING
 
     def wanted(self) -> str:
@@ -88,9 +86,7 @@ class Registry(Protocol):
     #: The name in ``ModelApprovalSensor(registry=…)`` and in events.
     name: str
 
-    def get_version(
-        self, connection: Connection, model: str, version: str, *, timeout: float
-    ) -> ModelVersion:
+    def get_version(self, connection: Connection, model: str, version: str, *, timeout: float) -> ModelVersion:
         """Read one version now; ``version`` is a version's name, ``latest`` or ``@`` and an alias.
 
         :param timeout: the longest wait for the registry, in seconds.

@@ -72,9 +72,7 @@ class Watch:
         """
         self.errors, self.last_error = self.errors + 1, reason
         if self.errors >= self.max_errors:
-            raise RegistryError(
-                f"gave up on {self.label()} after {self.errors} errors in a row; the last: {reason}"
-            )
+            raise RegistryError(f"gave up on {self.label()} after {self.errors} errors in a row; the last: {reason}")
 
     def label(self) -> str:
         """The version in words."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from socket import AF_INET6, inet_pton
+from socket import AF_INET, AF_INET6, inet_pton
 from typing import Final
 
 #: How many bits an address of each IP version has.
@@ -25,7 +25,13 @@ def address(text: str) -> tuple[int, int] | None:
             return 6, int.from_bytes(inet_pton(AF_INET6, text), "big")
         except OSError:
             return None
-    found = _V4.fullmatch(text) if text[:1].isdigit() and len(text) <= 45 else None
+    if not text[:1].isdigit() or len(text) > 45:
+        return None
+    try:
+        return 4, int.from_bytes(inet_pton(AF_INET, text), "big")
+    except (OSError, ValueError):
+        # It may still have zeros before its parts.
+        found = _V4.fullmatch(text)
     if found is None:
         return None
     first, second, third, last = map(int, found.groups())

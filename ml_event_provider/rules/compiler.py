@@ -91,9 +91,7 @@ class _Compiler:
         result: list[Alternative] = [({},)]
         for name, value in found.items():
             if not isinstance(name, str):
-                raise InvalidPattern(
-                    where, f"the field name {shown(name)} must be a string; put it in quotes"
-                )
+                raise InvalidPattern(where, f"the field name {shown(name)} must be a string; put it in quotes")
             result = _both(where, result, self.field(name, value, prefix, depth))
         return result
 
@@ -119,9 +117,7 @@ class _Compiler:
         """``$and``: objects of fields, or what one list field must contain, each matched for itself."""
         where = prefix[:-1]
         if not isinstance(value, list) or not value:
-            raise InvalidPattern(
-                where, f"wants a list that is not empty, not {shown(value)}", operator="$and"
-            )
+            raise InvalidPattern(where, f"wants a list that is not empty, not {shown(value)}", operator="$and")
         fields = is_combination(value, 1)
         if not fields and not prefix:
             raise InvalidPattern(where, "wants objects of fields here", operator="$and")
@@ -186,8 +182,7 @@ def _check_or(path: str, value: Any) -> None:
     elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
         names = [name for item in value if isinstance(item, dict) for name in item]
         lists = any(
-            isinstance(item, dict)
-            and any(isinstance(v, dict | list) for n, v in item.items() if n not in RESERVED)
+            isinstance(item, dict) and any(isinstance(v, dict | list) for n, v in item.items() if n not in RESERVED)
             for item in value
         )
         if lists:
@@ -197,9 +192,7 @@ def _check_or(path: str, value: Any) -> None:
             elif len(value) < 2:
                 problem = "wants two objects or more"
             else:
-                problem = (
-                    f"wants objects only, not {shown(next(i for i in value if not isinstance(i, dict)))}"
-                )
+                problem = f"wants objects only, not {shown(next(i for i in value if not isinstance(i, dict)))}"
     if problem:
         raise InvalidPattern(path, problem, operator="$or")
 

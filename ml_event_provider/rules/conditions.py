@@ -114,9 +114,7 @@ def _pairs(cell: Entry | tuple[tuple[Entry, Membership], ...]) -> Iterable[tuple
     return cell if isinstance(cell, tuple) else ((cell, ()),)
 
 
-def _group_holds(
-    group: tuple[Condition, ...], cells: Sequence[Entry | tuple[tuple[Entry, Membership], ...]]
-) -> bool:
+def _group_holds(group: tuple[Condition, ...], cells: Sequence[Entry | tuple[tuple[Entry, Membership], ...]]) -> bool:
     choices: list[set[Membership]] = []
     absences: list[set[Membership]] = []
     for condition in group:
@@ -173,15 +171,11 @@ def _consistent(choices: list[set[Membership]], absences: list[set[Membership]])
     states: set[Membership] = {()}
     for number, options in enumerate(choices):
         # Arrays that nobody asks about later are forgotten, which keeps the states few.
-        later = {
-            array for other in (*choices[number + 1 :], *absences) for place in other for array, _ in place
-        }
+        later = {array for other in (*choices[number + 1 :], *absences) for place in other for array, _ in place}
         states = {tuple(item for item in merged if item[0] in later) for merged in _joined(states, options)}
         if not states:
             return False
-    return any(
-        all(_merged(state, place) is None for places in absences for place in places) for state in states
-    )
+    return any(all(_merged(state, place) is None for places in absences for place in places) for state in states)
 
 
 def _joined(states: set[Membership], options: set[Membership]) -> Iterable[Membership]:

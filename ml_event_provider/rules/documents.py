@@ -67,6 +67,7 @@ def read_yaml(text: str) -> Iterator[Document]:
     never end.
     """
     try:
+        _check_depth(text)
         for node in yaml.compose_all(text, Loader=_Loader):
             reader = _NodeReader()
             yield Document(reader.read(node, ()), reader.lines)
@@ -77,11 +78,22 @@ def read_yaml(text: str) -> Iterator[Document]:
         raise UnreadableError(mark.line + 1 if mark else 1, f"not valid YAML: {problem}{tab}") from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise UnreadableError(
-            line, f"not valid YAML: the character U+{ord(error.character):04X} is not allowed"
-        ) from None
+        raise UnreadableError(line, f"not valid YAML: {error.reason}") from None
     except RecursionError:
         raise UnreadableError(1, f"nested more than {MAX_DEPTH} deep") from None
+
+
+def _check_depth(text: str) -> None:
+    """Refuse what is nested too deep before nodes are made: the reader in C overflows the stack."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                line = event.start_mark.line + 1 if event.start_mark else 1
+                raise UnreadableError(line, f"nested more than {MAX_DEPTH} deep")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
 
 
 class _NodeReader:
@@ -117,7 +129,7 @@ class _NodeReader:
                 raise UnreadableError(line, "a key must be a string")
             # A key is its text, whatever it would be as a value.
             name = key.value
-            if name == "<<" and key.style is None:
+            if name == "<<" and not key.style:
                 for source in value.value if isinstance(value, yaml.SequenceNode) else [value]:
                     part = self.read(source, place)
                     if not isinstance(part, dict):
@@ -195,9 +207,7 @@ def _json_lines(text: str) -> dict[Place, int]:
             seen: set[Hashable] = open_[-1][2]
             place = (*place[:-1], name)
             if name in seen:
-                raise UnreadableError(
-                    line, f"the key {name!r} stands twice; it is also on line {lines[place]}"
-                )
+                raise UnreadableError(line, f"the key {name!r} stands twice; it is also on line {lines[place]}")
             seen.add(name)
             open_[-1][0] = name
             lines[place] = line

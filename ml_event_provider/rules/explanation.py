@@ -36,9 +36,7 @@ def explain(pattern: Mapping[str, Any], event: Mapping[str, Any]) -> list[Findin
     compile_pattern(pattern)
     findings, passed = _object(pattern, event, "")
     if passed and not _matches(pattern, event):
-        findings.append(
-            Finding("(same array element)", "all fields in one element of each array", ABSENT, False)
-        )
+        findings.append(Finding("(same array element)", "all fields in one element of each array", ABSENT, False))
     return findings
 
 
@@ -60,9 +58,7 @@ def _object(fields: Mapping[str, Any], event: Mapping[str, Any], prefix: str) ->
             findings.append(Finding(path, f"one of {len(value)} branches", found, held))
         elif name == "$and":
             parts = [
-                _object(item, event, prefix)
-                if is_combination(value, 1)
-                else _leaf(prefix[:-1], [item], event)
+                _object(item, event, prefix) if is_combination(value, 1) else _leaf(prefix[:-1], [item], event)
                 for item in value
             ]
             for each, _ in parts:

@@ -105,9 +105,7 @@ def _entries(file: Path) -> Iterator[tuple[Document, Place, Any]]:
         if isinstance(value, dict) and "rules" in value and "name" not in value:
             others = [str(key) for key in value if key != "rules"]
             if others:
-                raise UnreadableError(
-                    document.line((others[0],)), f"{others[0]!r} cannot stand beside 'rules'"
-                )
+                raise UnreadableError(document.line((others[0],)), f"{others[0]!r} cannot stand beside 'rules'")
             value, start = value["rules"], ("rules",)
             if not isinstance(value, list):
                 raise UnreadableError(document.line(start), "'rules' must be a list of rules")

@@ -37,7 +37,11 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str | dict) else value
 
 
-Line = Annotated[str, AfterValidator(_one_line)]
+#: One line of text, and such texts of limited length.
+Line = Annotated[str, Field(max_length=500), AfterValidator(_one_line)]
+Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_one_line)]
+Short = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_one_line)]
+Reference = Annotated[str, Field(min_length=1, max_length=250), AfterValidator(_one_line)]
 
 
 class RuleTarget(BaseModel):
@@ -48,10 +52,8 @@ class RuleTarget(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    conn_id: Annotated[Line, Field(min_length=1, max_length=250, description="The Airflow connection.")]
-    template: Line | None = Field(
-        None, min_length=1, max_length=250, description="The template for this target."
-    )
+    conn_id: Reference = Field(description="The Airflow connection.")
+    template: Reference | None = Field(None, description="The template for this target.")
     options: dict[str, JsonValue] = Field(
         default_factory=dict, description="The target's own options: recipients, mobiles to mention, …"
     )
@@ -75,15 +77,11 @@ class Rule(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Annotated[Line, Field(min_length=1, max_length=200, description="Unique in the workspace.")]
+    name: Name = Field(description="Unique in the workspace.")
     description: str = Field("", max_length=10_000, description="What the rule is for.")
-    workspace: Annotated[Line, Field(min_length=1, max_length=100)] = Field(
-        "default", description="The workspace whose events the rule sees."
-    )
-    owner: Line = Field("", max_length=500, description="Who looks after the rule.")
-    tags: tuple[Annotated[Line, Field(min_length=1, max_length=100)], ...] = Field(
-        (), max_length=50, description="Free marks to find rules by."
-    )
+    workspace: Short = Field("default", description="The workspace whose events the rule sees.")
+    owner: Line = Field("", description="Who looks after the rule.")
+    tags: tuple[Short, ...] = Field((), max_length=50, description="Free marks to find rules by.")
     severity: Severity = Field("info", description="How grave the rule's notifications are.")
     enabled: bool = Field(True, strict=True, description="Whether the rule matches anything.")
     on: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
@@ -97,9 +95,7 @@ class Rule(BaseModel):
     targets: Annotated[tuple[RuleTarget, ...], BeforeValidator(_listed)] = Field(
         min_length=1, max_length=100, description="Where the notifications go."
     )
-    template: Line | None = Field(
-        None, min_length=1, max_length=250, description="The template for all targets."
-    )
+    template: Reference | None = Field(None, description="The template for all targets.")
 
     @field_validator("on")
     @classmethod

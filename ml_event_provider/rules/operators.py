@@ -40,9 +40,7 @@ def predicate(path: str, element: Any) -> Predicate:
     if isinstance(element, dict):
         return _expression(path, element)
     if isinstance(element, list):
-        raise InvalidPattern(
-            path, f"a list stands inside the list: {shown(element)}; write its elements instead"
-        )
+        raise InvalidPattern(path, f"a list stands inside the list: {shown(element)}; write its elements instead")
     value = plain(element)
     if isinstance(value, tuple) and (value[0] == "?" or value[1] == "nan"):
         raise InvalidPattern(path, f"{shown(element)} is no JSON value")
@@ -163,9 +161,7 @@ def _numeric(path: str, operator: str, value: Any) -> Predicate:
     if not isinstance(value, list) or not value:
         raise InvalidPattern(path, f"wants {form}, not {shown(value)}", operator=operator)
     if len(value) not in (2, 4):
-        raise InvalidPattern(
-            path, f"wants {form}; {shown(value)} has {len(value)} elements", operator=operator
-        )
+        raise InvalidPattern(path, f"wants {form}; {shown(value)} has {len(value)} elements", operator=operator)
     sign = value[0]
     if sign not in ("=", "<", "<=", ">", ">="):
         raise InvalidPattern(path, f"knows =, <, <=, >, >= and not {shown(sign)}", operator=operator)
@@ -185,9 +181,7 @@ def _numeric(path: str, operator: str, value: Any) -> Predicate:
         )
     second = _number(path, operator, value[3])
     if first >= second:
-        raise InvalidPattern(
-            path, f"has a lower bound that is not below the upper: {shown(value)}", operator=operator
-        )
+        raise InvalidPattern(path, f"has a lower bound that is not below the upper: {shown(value)}", operator=operator)
     return Range(first, second, sign == ">", upper == "<")
 
 
@@ -224,9 +218,7 @@ def _anything_but(path: str, operator: str, value: Any) -> Predicate:
     if isinstance(value, dict):
         return _anything_but_form(path, operator, value)
     values = value if isinstance(value, list) else [value]
-    if not values or any(
-        isinstance(item, bool) or not isinstance(item, str | int | float) for item in values
-    ):
+    if not values or any(isinstance(item, bool) or not isinstance(item, str | int | float) for item in values):
         raise InvalidPattern(
             path,
             "wants a string, a number, a list of one of them, or an object with one of"
@@ -237,9 +229,7 @@ def _anything_but(path: str, operator: str, value: Any) -> Predicate:
         raise InvalidPattern(
             path, f"wants all strings or all numbers in its list, not {shown(value)}", operator=operator
         )
-    return AnythingBut(
-        frozenset(item if isinstance(item, str) else _number(path, operator, item) for item in values)
-    )
+    return AnythingBut(frozenset(item if isinstance(item, str) else _number(path, operator, item) for item in values))
 
 
 def _anything_but_form(path: str, operator: str, value: dict[Any, Any]) -> Predicate:
@@ -247,8 +237,7 @@ def _anything_but_form(path: str, operator: str, value: dict[Any, Any]) -> Predi
     if len(value) != 1 or name not in _BUT_FORMS:
         raise InvalidPattern(
             path,
-            f"wants an object with one of {', '.join(_BUT_FORMS)}, not {shown(value)}"
-            f"{nearest(name, _BUT_FORMS)}",
+            f"wants an object with one of {', '.join(_BUT_FORMS)}, not {shown(value)}{nearest(name, _BUT_FORMS)}",
             operator=operator,
         )
     inner = f"{operator}.{name}"
@@ -259,18 +248,14 @@ def _anything_but_form(path: str, operator: str, value: dict[Any, Any]) -> Predi
     for text in texts:
         _text(path, inner, text, " or a list of strings")
         if not text and name in ("prefix", "suffix"):
-            raise InvalidPattern(
-                path, "wants a text that is not empty: no value would be left", operator=inner
-            )
+            raise InvalidPattern(path, "wants a text that is not empty: no value would be left", operator=inner)
         found.append(OPERATORS[name](path, inner, text))
     values = frozenset(item.value for item in found if isinstance(item, Equal))
     return AnythingBut(values, tuple(item for item in found if not isinstance(item, Equal)))
 
 
 def _compare_field(path: str, operator: str, value: Any) -> Predicate:
-    if not (
-        isinstance(value, list) and len(value) == 2 and value[0] in COMPARISONS and isinstance(value[1], str)
-    ):
+    if not (isinstance(value, list) and len(value) == 2 and value[0] in COMPARISONS and isinstance(value[1], str)):
         raise InvalidPattern(
             path,
             f'wants [sign, path] like [">", "data.threshold"], with a sign of {" ".join(COMPARISONS)};'

@@ -102,9 +102,7 @@ class Thresholds(Generic[V]):
                     return self
                 if chunk[place][1] is value:
                     rest = (*chunk[:place], *chunk[place + 1 :])
-                    return Thresholds(
-                        (*self._chunks[:at], *((rest,) if rest else ()), *self._chunks[at + 1 :])
-                    )
+                    return Thresholds((*self._chunks[:at], *((rest,) if rest else ()), *self._chunks[at + 1 :]))
         return self
 
     def up_to(self, number: float) -> list[V]:

@@ -98,11 +98,17 @@ class ArrayReader:
 
     def _object(self, node: Node, document: Mapping[str, Any], where: Membership) -> None:
         get = document.get
+        tables, found = self.tables, self.found
         for name, slot, child in node.fields if len(node.fields) <= 8 else fields_of(node, document):
             value = get(name, _MISSING)
             if type(value) is str:
                 if slot >= 0:
-                    self._collect(slot, value, where)
+                    table = tables[slot]
+                    pair = table.memo.get(value) or table.entry(value), where
+                    if slot in found:
+                        found[slot].append(pair)
+                    else:
+                        found[slot] = [pair]
             elif value is not _MISSING:
                 self.read(child, value, where)
         if node.dotted and not document.keys().isdisjoint(node.dotted):
@@ -115,7 +121,8 @@ class ArrayReader:
         for slot, pairs in self.found.items():
             if cells[slot] is not blank[slot]:
                 pairs.append((cells[slot], ()))
-            unique = tuple(dict.fromkeys(pairs)) if len(pairs) > 1 else (pairs[0],)
+            # Values with places differ at least by these.
+            unique = (*pairs,) if pairs[-1][1] else tuple(dict.fromkeys(pairs))
             if len(unique) == 1 and not unique[0][1]:
                 cells[slot] = unique[0][0]
             else:

@@ -2,66 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from ml_event_provider.rules.conditions import Alternative, Condition
-from ml_event_provider.rules.keys import Key, Route, routes, size_of
+from ml_event_provider.rules.keys import Key, Route, size_of
 from ml_event_provider.rules.predicates import AnythingBut, Present, SameEvent
 from ml_event_provider.rules.table import MAX_TOLD_APART, Table
+from ml_event_provider.rules.usage import Usage, change_count, counted_keys, named_values, ways
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from ml_event_provider.rules import compiler
-    from ml_event_provider.rules.predicates import Predicate
-    from ml_event_provider.rules.values import Plain
 
-#: What a key without selectivity costs, in rules: more than any that has some.
-_HOPELESS: Final = 1 << 40
-_ONE_SIDED: Final = 16
-
-
-class Usage:
-    """The counts of one field."""
-
-    __slots__ = ("comparisons", "keys", "known", "path", "predicates", "sizes", "uses")
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        #: How many conditions of rules look at the field.
-        self.uses = 0
-        self.comparisons = 0
-        #: How many rules could be found by each key, wherever they are registered.
-        self.keys: dict[Key, int] = {}
-        self.known: dict[Plain, int] = {}
-        self.predicates: dict[Predicate, int] = {}
-        #: How many registered keys there are of each kind and size.
-        self.sizes: Counter[tuple[str, int]] = Counter()
-
-    def cost(self, key: Key) -> int:
-        """About how many useless verifications a rule under this key causes."""
-        kind = key[0]
-        if kind == "=":
-            return self.known.get(key[1], 0)
-        if kind == "?":
-            return _HOPELESS
-        if kind in (">", "<"):
-            return _ONE_SIDED + self.keys.get((kind, None), 0)
-        size = len(key[1]) if isinstance(key[1], str) else 8
-        return 2 * self.keys.get(key, 0) + 16 // (1 + size)
-
-    def cost_of_way(self, way: Route) -> int:
-        """The cost of registering under all keys of a route."""
-        return sum([self.cost(key) for key in way])
-
-    def rank(self, condition: Condition) -> tuple[int, int]:
-        """The cost of finding rules by a condition; of equal ones, more different values are better."""
-        cost = sum([self.known.get(value, 0) for value in condition.leaf.values])
-        if condition.leaf.predicates:
-            cost += sum(min(map(self.cost_of_way, ways)) for ways in _ways(condition)) - cost
-        return cost, -len(self.known) - len(self.keys)
+#: When so many rules use a key, those registered under it are looked at again.
+_CROWDED: Final = frozenset({4, 32, 256, 2048, 16_384})
 
 
 #: An alternative, the slot of its keys and the keys that it is registered under.
@@ -91,6 +45,7 @@ class Edit:
         self._tables = tables
         self._touched: set[int] = set()
         self.paths_changed = False
+        self._crowded: list[tuple[int, Key]] = []
 
     @property
     def tables(self) -> list[Table]:
@@ -110,14 +65,29 @@ class Edit:
         """Add a rule that is not there."""
         registrations = []
         for groups in alternatives:
-            bound = tuple(
-                tuple(self._condition(path, leaf) for path, leaf in group.items()) for group in groups
-            )
+            bound = tuple(tuple(self._condition(path, leaf) for path, leaf in group.items()) for group in groups)
             alternative = Alternative(name, bound)
             slot, keys = self._rarest(alternative)
             self._register(slot, keys, alternative)
             registrations.append((alternative, slot, keys))
         self.registry.rules[name] = tuple(registrations)
+        for slot, key in self._crowded:
+            self._spread(slot, key)
+        self._crowded.clear()
+
+    def _spread(self, slot: int, key: Key) -> None:
+        """Find rarer keys for the alternatives that were registered under a key before it became common."""
+        for alternative in self._tables[slot].bucket(key):
+            rules = self.registry.rules
+            found = rules[alternative.name]
+            number = next(at for at, each in enumerate(found) if each[0] is alternative)
+            _, old_slot, old_keys = found[number]
+            new_slot, new_keys = self._rarest(alternative)
+            if (new_slot, new_keys) != (old_slot, old_keys):
+                self._unregister(old_slot, old_keys, alternative)
+                self._register(new_slot, new_keys, alternative)
+                moved = (alternative, new_slot, new_keys)
+                rules[alternative.name] = (*found[:number], moved, *found[number + 1 :])
 
     def remove(self, name: str) -> bool:
         """Remove a rule, if it is there."""
@@ -125,14 +95,17 @@ class Edit:
         if registrations is None:
             return False
         for alternative, slot, keys in registrations:
-            usage = self.registry.usages[slot]
-            table = self._table(slot)
-            for key in keys:
-                table.unregister(key, alternative)
-                self._count_size(usage, table, key, -1)
+            self._unregister(slot, keys, alternative)
             for condition in alternative.conditions:
                 self._release(condition)
         return True
+
+    def _unregister(self, slot: int, keys: tuple[Key, ...], alternative: Alternative) -> None:
+        usage = self.registry.usages[slot]
+        table = self._table(slot)
+        for key in keys:
+            table.unregister(key, alternative)
+            self._count_size(usage, table, key, -1)
 
     def _register(self, slot: int, keys: tuple[Key, ...], alternative: Alternative) -> None:
         usage = self.registry.usages[slot]
@@ -159,15 +132,15 @@ class Edit:
     def _rarest(self, alternative: Alternative) -> tuple[int, tuple[Key, ...]]:
         """The slot and keys by which the fewest other rules are found."""
         usages = self.registry.usages
-        # A field may be absent from one array element and present in another, where the key would not be seen.
+        # A field may be absent from one array element and present in another: its key would not be seen.
         conditions = [item for item in alternative.conditions if not item.absent] or alternative.conditions
         rarest = conditions[0]
         if len(conditions) > 1:
             rarest = min(conditions, key=lambda item: usages[item.slot].rank(item))
         usage = usages[rarest.slot]
         keys: list[Key] = []
-        for ways in _ways(rarest):
-            best: Route = min(ways, key=usage.cost_of_way)
+        for choices in ways(rarest):
+            best: Route = min(choices, key=usage.cost_of_way)
             keys.extend(best)
         return rarest.slot, tuple(dict.fromkeys(keys))
 
@@ -183,20 +156,24 @@ class Edit:
         condition.uses += 1
         usage = self.registry.usages[slot]
         usage.uses += 1
-        for value in _named(condition):
-            if _change(usage.known, value, 1):
+        for value in named_values(condition):
+            if change_count(usage.known, value, 1):
                 self._table(slot).name(value, named=True)
-        for key in _counted(condition):
+            elif usage.known[value] in _CROWDED:
+                self._crowded.append((slot, ("=", value)))
+        for key in counted_keys(condition):
             usage.keys[key] = usage.keys.get(key, 0) + 1
+            if usage.keys[key] in _CROWDED:
+                self._crowded.append((slot, key))
         return condition
 
     def _release(self, condition: Condition) -> None:
         registry = self.registry
         usage = registry.usages[condition.slot]
-        for value in _named(condition):
-            if _change(usage.known, value, -1):
+        for value in named_values(condition):
+            if change_count(usage.known, value, -1):
                 self._table(condition.slot).name(value, named=False)
-        for key in _counted(condition):
+        for key in counted_keys(condition):
             usage.keys[key] -= 1
             if not usage.keys[key]:
                 del usage.keys[key]
@@ -220,10 +197,8 @@ class Edit:
                 self._table(each).single = self.registry.usages[each].comparisons > 0
             return
         for predicate in condition.leaf.predicates:
-            plain = isinstance(predicate, Present) or (
-                isinstance(predicate, AnythingBut) and not predicate.predicates
-            )
-            if not plain and _change(usage.predicates, predicate, change):
+            plain = isinstance(predicate, Present) or (isinstance(predicate, AnythingBut) and not predicate.predicates)
+            if not plain and change_count(usage.predicates, predicate, change):
                 # More than the table tells apart need not be there.
                 self._table(slot).predicates = tuple(islice(usage.predicates, MAX_TOLD_APART + 1))
 
@@ -252,41 +227,3 @@ class Edit:
             self._tables[slot] = Table()
             self._touched.add(slot)
             self.paths_changed = True
-
-
-def _change(counts: dict[Plain, int] | dict[Predicate, int], key: object, change: int) -> bool:
-    """Count up or down; whether the key is new or gone."""
-    table: dict[object, int] = counts  # type: ignore[assignment]
-    number = table.get(key, 0) + change
-    if number:
-        table[key] = number
-        return change > 0 and number == 1
-    del table[key]
-    return True
-
-
-def _ways(condition: Condition) -> Iterator[list[tuple[Key, ...]]]:
-    """For each thing that a condition allows, the ways to find it."""
-    for value in condition.leaf.values:
-        yield [(("=", value),)]
-    for predicate in condition.leaf.predicates:
-        yield routes(predicate)
-
-
-def _named(condition: Condition) -> Iterable[Plain]:
-    """The values that a condition names."""
-    if not condition.leaf.predicates:
-        return condition.leaf.values
-    named = {
-        value for item in condition.leaf.predicates if isinstance(item, AnythingBut) for value in item.values
-    }
-    return named.union(condition.leaf.values)
-
-
-def _counted(condition: Condition) -> Iterator[Key]:
-    """The keys to count for a condition, besides the values that it names."""
-    for predicate in condition.leaf.predicates:
-        if not isinstance(predicate, AnythingBut | Present | SameEvent):
-            for way in routes(predicate):
-                for key in way:
-                    yield (key[0], None) if key[0] in (">", "<") else key

@@ -145,6 +145,14 @@ class Table:
             buckets: PersistentMap[tuple[Alternative, ...]] = self.buckets.get(kind) or PersistentMap()
             self.buckets[kind] = buckets.with_item(what, (*(buckets.get(what) or ()), alternative))
 
+    def bucket(self, key: Key) -> tuple[Alternative, ...]:
+        """The alternatives registered under a key that is not a bound or the key of any value."""
+        kind, what = key
+        if kind == "=":
+            known = self.known.get(what)
+            return known.candidates if known else ()
+        return (self.buckets[kind].get(what) or ()) if kind in self.buckets else ()
+
     def unregister(self, key: Key, alternative: Alternative) -> None:
         """Undo ``register``."""
         kind, what = key

@@ -162,9 +162,7 @@ class ModelApprovalSensor(BaseSensorOperator):
         policy = ApprovalPolicy(
             tag=self.tag, approved=_texts(self.approved), rejected=_texts(self.rejected), alias=self.alias
         )
-        return Watch(
-            model=self.model, version=str(self.version), policy=policy, max_errors=self.max_registry_errors
-        )
+        return Watch(model=self.model, version=str(self.version), policy=policy, max_errors=self.max_registry_errors)
 
     def _look(self, watch: Watch) -> None:
         asked = watch.version

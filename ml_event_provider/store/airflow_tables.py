@@ -20,6 +20,7 @@ from ml_event_provider.store.engine import in_chunks
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
+    from uuid import UUID
 
     from sqlalchemy import Connection, Row
 
@@ -112,24 +113,27 @@ def newest_run(connection: Connection) -> int:
 def runs_after(connection: Connection, position: int, limit: int) -> list[int]:
     """The ids of dag runs created after ``position``, in order (primary-key range)."""
     return list(
+        connection.execute(select(DagRun.id).where(DagRun.id > position).order_by(DagRun.id).limit(limit)).scalars()
+    )
+
+
+def young_runs(connection: Connection, *, above: int, upto: int, since: datetime) -> list[int]:
+    """The ids of dag runs in a primary-key range that were created after ``since``."""
+    return list(
         connection.execute(
-            select(DagRun.id).where(DagRun.id > position).order_by(DagRun.id).limit(limit)
+            select(DagRun.id).where(DagRun.id > above, DagRun.id <= upto, DagRun.created_at > since)
         ).scalars()
     )
 
 
 def active_runs(connection: Connection) -> list[int]:
     """The ids of runs that are running or queued (partial indexes of Airflow's)."""
-    return list(
-        connection.execute(select(DagRun.id).where(DagRun._state.in_(["running", "queued"]))).scalars()
-    )
+    return list(connection.execute(select(DagRun.id).where(DagRun._state.in_(["running", "queued"]))).scalars())
 
 
 def run_named(connection: Connection, dag_id: str, run_id: str) -> Row[Any] | None:
     """The row of one dag run, or ``None``."""
-    return connection.execute(
-        select(*_RUN_ROW).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)
-    ).first()
+    return connection.execute(select(*_RUN_ROW).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)).first()
 
 
 def runs_by_id(connection: Connection, ids: Sequence[int]) -> list[Row[Any]]:
@@ -141,17 +145,23 @@ def runs_by_id(connection: Connection, ids: Sequence[int]) -> list[Row[Any]]:
 
 
 def unreported_tries(
-    connection: Connection, run_ids: Sequence[int], *, since: datetime, until: datetime
+    connection: Connection,
+    run_ids: Sequence[int],
+    *,
+    past: bool,
+    since: datetime,
+    until: datetime,
+    after: UUID,
+    limit: int,
 ) -> list[Row[Any]]:
     """Terminal task tries of those runs, ended in ``(since, until)``, of which no event is recorded.
 
-    The database itself compares: tries are joined with the recorded events over the try's UUID.
+    The database itself compares: tries are joined with the recorded events over the try's UUID. ``past`` are the
+    tries in Airflow's history, else the present ones. A page of ``limit`` tries whose UUID is above ``after``.
     """
-    found: list[Row[Any]] = []
-    for chunk in in_chunks(run_ids, 200):
-        found.extend(connection.execute(_unreported_present(chunk, since, until)))
-        found.extend(connection.execute(_unreported_past(chunk, since, until)))
-    return found
+    query = (_unreported_past if past else _unreported_present)(run_ids, since, until)
+    identity = TaskInstanceHistory.task_instance_id if past else TaskInstance.id
+    return list(connection.execute(query.where(identity > after).order_by(identity).limit(limit)))
 
 
 _RUN_COLUMNS = (
@@ -258,9 +268,7 @@ def unfinished_tasks(connection: Connection, run_ids: Sequence[int], *, ended_af
         ended = func.coalesce(TaskInstance.end_date, TaskInstance.updated_at)
         query = (
             select(DagRun.id)
-            .join(
-                TaskInstance, and_(DagRun.dag_id == TaskInstance.dag_id, DagRun.run_id == TaskInstance.run_id)
-            )
+            .join(TaskInstance, and_(DagRun.dag_id == TaskInstance.dag_id, DagRun.run_id == TaskInstance.run_id))
             .where(
                 DagRun.id.in_(chunk),
                 or_(
@@ -274,15 +282,25 @@ def unfinished_tasks(connection: Connection, run_ids: Sequence[int], *, ended_af
     return found
 
 
-def task_of(connection: Connection, dag_id: str, task_id: str) -> Any:
-    """The serialized operator of the DAG's latest version, or ``None``. Costs a deserialization."""
+def tasks_of(connection: Connection, tasks: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Any]:
+    """The serialized operators by DAG and task id, of each DAG's latest version; ``None`` where there is none.
+
+    Costs a deserialization a DAG.
+    """
     from airflow.models.serialized_dag import SerializedDagModel
     from sqlalchemy.orm import Session
 
+    dags: dict[str, Any] = {}
     with Session(bind=connection, join_transaction_mode="create_savepoint") as session:
-        serialized = SerializedDagModel.get(dag_id, session=session)
-        dag = serialized.dag if serialized is not None else None
-    return dag.get_task(task_id) if dag is not None and dag.has_task(task_id) else None
+        for dag_id in {dag_id for dag_id, _ in tasks}:
+            serialized = SerializedDagModel.get(dag_id, session=session)
+            dags[dag_id] = serialized.dag if serialized is not None else None
+    return {
+        (dag_id, task_id): dag.get_task(task_id)
+        if (dag := dags[dag_id]) is not None and dag.has_task(task_id)
+        else None
+        for dag_id, task_id in tasks
+    }
 
 
 def newest_asset(connection: Connection) -> int:

@@ -42,9 +42,7 @@ def let_go(connection: Connection, *, holder: str) -> None:
 
 def read(connection: Connection, name: str) -> tuple[int, datetime] | None:
     """A cursor's position and since when it exists, or ``None`` if it is new."""
-    row = connection.execute(
-        select(_CURSOR.c.position, _CURSOR.c.since).where(_CURSOR.c.name == name)
-    ).first()
+    row = connection.execute(select(_CURSOR.c.position, _CURSOR.c.since).where(_CURSOR.c.name == name)).first()
     return None if row is None else (int(row.position), row.since)
 
 

@@ -141,9 +141,7 @@ def create(connection: Connection, notifications: Sequence[NewNotification], *, 
     )
 
 
-def lease(
-    connection: Connection, *, owner: str, limit: int, now: datetime, until: datetime
-) -> list[Delivery]:
+def lease(connection: Connection, *, owner: str, limit: int, now: datetime, until: datetime) -> list[Delivery]:
     """Lease up to ``limit`` deliveries that are due, or whose lease ran out, until ``until``."""
     due = (
         select(_DELIVERY.c.id)
@@ -200,7 +198,7 @@ def settle(connection: Connection, settlements: Sequence[Settlement], *, owner: 
         ending = (one.state, one.number, one.next_attempt_at, one.code[:100], one.reason[:1000], options)
         alike[ending].append(one.delivery_id)
     for (state, number, next_attempt_at, code, reason, options), ids in alike.items():
-        finished = state in {DeliveryState.DELIVERED, DeliveryState.DEAD}
+        finished = state not in _UNFINISHED
         values: dict[str, Any] = {
             "state": state,
             "attempts": number,
@@ -258,13 +256,8 @@ def get(connection: Connection, delivery_id: str) -> Delivery:
 
 def attempts_of(connection: Connection, delivery_id: str) -> list[Attempt]:
     """All attempts of a delivery, first to last."""
-    rows = connection.execute(
-        select(_ATTEMPT).where(_ATTEMPT.c.delivery_id == delivery_id).order_by(_ATTEMPT.c.id)
-    )
-    return [
-        Attempt(row.number, row.started_at, row.milliseconds, row.outcome, row.code, row.reason)
-        for row in rows
-    ]
+    rows = connection.execute(select(_ATTEMPT).where(_ATTEMPT.c.delivery_id == delivery_id).order_by(_ATTEMPT.c.id))
+    return [Attempt(row.number, row.started_at, row.milliseconds, row.outcome, row.code, row.reason) for row in rows]
 
 
 def send_again(connection: Connection, *, delivery_id: str = "", all_dead: bool = False) -> int:

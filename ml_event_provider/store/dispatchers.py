@@ -29,9 +29,7 @@ class Dispatcher(NamedTuple):
 
 def beat(connection: Connection, one: Dispatcher) -> None:
     """Record a dispatcher's heartbeat; the first one announces it."""
-    changed = connection.execute(
-        update(_TABLE).where(_TABLE.c.id == one.id).values(heartbeat_at=one.heartbeat_at)
-    )
+    changed = connection.execute(update(_TABLE).where(_TABLE.c.id == one.id).values(heartbeat_at=one.heartbeat_at))
     if changed.rowcount == 0:
         connection.execute(insert(_TABLE).values(one._asdict()))
 
@@ -48,6 +46,4 @@ def forget_silent(connection: Connection, *, before: datetime) -> None:
 
 def all_dispatchers(connection: Connection) -> list[Dispatcher]:
     """All that announced themselves, newest heartbeat first."""
-    return [
-        Dispatcher(*row) for row in connection.execute(select(_TABLE).order_by(_TABLE.c.heartbeat_at.desc()))
-    ]
+    return [Dispatcher(*row) for row in connection.execute(select(_TABLE).order_by(_TABLE.c.heartbeat_at.desc()))]

@@ -19,7 +19,7 @@ def engine() -> Engine:
     from airflow import settings
 
     if settings.engine is None:
-        settings.configure_orm()  # type: ignore[no-untyped-call]
+        settings.configure_orm()
     if settings.engine is None:
         raise RuntimeError("Airflow's metadata database is not configured in this process")
     return settings.engine

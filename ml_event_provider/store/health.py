@@ -40,9 +40,7 @@ def health(now: Callable[[], datetime] = utc_now) -> dict[str, Any]:
     if age > UNMATCHED_SECONDS:
         problems.append(f"{waiting} event(s) wait to be matched, the oldest for {age:.0f} s")
     if dead:
-        problems.append(
-            f"{dead} delivery(ies) are dead letters: see `airflow ml-events deliveries list --state dead`"
-        )
+        problems.append(f"{dead} delivery(ies) are dead letters: see `airflow ml-events deliveries list --state dead`")
     return {
         "status": "unhealthy" if problems else "healthy",
         "problems": problems,

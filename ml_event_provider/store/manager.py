@@ -21,9 +21,7 @@ class MlEventDBManager(BaseDBManager):
     supports_table_dropping = True
     revision_heads_map = {"0.1.0": "0001"}  # noqa: RUF012 - the base class declares a plain dict
 
-    def downgrade(
-        self, to_revision: str, from_revision: str | None = None, show_sql_only: bool = False
-    ) -> None:
+    def downgrade(self, to_revision: str, from_revision: str | None = None, show_sql_only: bool = False) -> None:
         """Downgrade to an Alembic revision (``base``: no tables at all)."""
         from alembic import command
 

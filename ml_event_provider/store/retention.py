@@ -55,13 +55,9 @@ def prune(before: datetime, *, go_on: Callable[[], bool] = lambda: True) -> int:
             if not seqs:
                 break
             notifications = select(schema.notification.c.id).where(schema.notification.c.event_seq.in_(seqs))
-            deliveries = select(schema.delivery.c.id).where(
-                schema.delivery.c.notification_id.in_(notifications)
-            )
+            deliveries = select(schema.delivery.c.id).where(schema.delivery.c.notification_id.in_(notifications))
             connection.execute(delete(schema.attempt).where(schema.attempt.c.delivery_id.in_(deliveries)))
-            connection.execute(
-                delete(schema.delivery).where(schema.delivery.c.notification_id.in_(notifications))
-            )
+            connection.execute(delete(schema.delivery).where(schema.delivery.c.notification_id.in_(notifications)))
             connection.execute(delete(schema.notification).where(schema.notification.c.event_seq.in_(seqs)))
             connection.execute(delete(schema.event).where(schema.event.c.seq.in_(seqs)))
             pruned += len(seqs)

@@ -37,9 +37,7 @@ def put(connection: Connection, definition: dict[str, Any], *, managed_by: str) 
     text = json.dumps(definition, ensure_ascii=False, sort_keys=True)
     enabled = bool(definition.get("enabled", True))
     now = utc_now()
-    row = connection.execute(
-        select(_TABLE).where(_TABLE.c.workspace == workspace, _TABLE.c.name == name)
-    ).first()
+    row = connection.execute(select(_TABLE).where(_TABLE.c.workspace == workspace, _TABLE.c.name == name)).first()
     if row is None:
         connection.execute(
             insert(_TABLE).values(
@@ -83,9 +81,7 @@ def get(connection: Connection, name: str, *, workspace: str) -> StoredRule:
 
     :raises NotFound: if there is none of that name.
     """
-    row = connection.execute(
-        select(_TABLE).where(_TABLE.c.workspace == workspace, _TABLE.c.name == name)
-    ).first()
+    row = connection.execute(select(_TABLE).where(_TABLE.c.workspace == workspace, _TABLE.c.name == name)).first()
     if row is None:
         raise NotFound(f"workspace {workspace!r} has no rule {name!r}; see `airflow ml-events rules list`")
     return _stored(row)

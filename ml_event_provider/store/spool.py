@@ -42,9 +42,7 @@ class Spool:
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         name = f"{time.time_ns():020d}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         beside = self.directory / f"{name}.part"
-        with open(
-            os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
-        ) as file:
+        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -64,9 +62,7 @@ class Spool:
         except FileNotFoundError:
             return []
 
-    def drain(
-        self, send: Callable[[list[Event]], object], *, go_on: Callable[[], bool] = lambda: True
-    ) -> int:
+    def drain(self, send: Callable[[list[Event]], object], *, go_on: Callable[[], bool] = lambda: True) -> int:
         """Give each waiting batch to ``send`` and remove it; return how many events went.
 
         What ``send`` raises ends the draining and leaves the rest, except :class:`EventRejected`: what is

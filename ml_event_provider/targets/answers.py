@@ -55,7 +55,7 @@ def retry_after(answer: Answer, now: Callable[[], float]) -> float | None:
     if not text:
         return None
     try:
-        if text.isdigit():
+        if text.isdigit():  # noqa: SIM108 - two formats, two lines
             seconds = float(text)
         else:
             # An HTTP-date is in GMT, whether it says so or not.

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from uuid import uuid4
 
-from ml_event_provider.messages.dialects import DIALECTS
 from ml_event_provider.events import Event
 from ml_event_provider.hookspecs import hookimpl
+from ml_event_provider.messages.dialects import DIALECTS
 from ml_event_provider.targets.answers import UnusableError, outcome_of, told
 from ml_event_provider.targets.connections import flag_of, json_bytes, list_of, text_of, url_of
 from ml_event_provider.targets.fitting import fitted
@@ -77,9 +77,7 @@ class DingTalkTarget:
     channel = "dingtalk"
     capabilities = Capabilities(dialect="markdown", max_title_bytes=200, max_body_bytes=16_000)
 
-    def __init__(
-        self, network: Network = NETWORK, now: Callable[[], float] = time.time, pace: Pace = PACE
-    ) -> None:
+    def __init__(self, network: Network = NETWORK, now: Callable[[], float] = time.time, pace: Pace = PACE) -> None:
         self._network = network
         self._now = now
         self._pace = pace
@@ -120,9 +118,7 @@ class DingTalkTarget:
             timestamp = round(self._now() * 1000)
             query += [("timestamp", str(timestamp)), ("sign", sign(secret, timestamp))]
         headers = {"Content-Type": "application/json; charset=utf-8"}
-        answer = self._network.post(
-            f"{address}?{urlencode(query)}", body, headers, timeout=timeout, mask=mask
-        )
+        answer = self._network.post(f"{address}?{urlencode(query)}", body, headers, timeout=timeout, mask=mask)
         if isinstance(answer, Result):
             return answer
         result = read(answer, self._now)

@@ -87,9 +87,7 @@ class EmailTarget:
             return Result.delivered("250", "all recipients accepted it before", recipients=done)
         sender = _sender(text_of(extra, "from_email") or (connection.login or ""))
         mail = compose(message, sender, everybody, datetime.fromtimestamp(self._now(), UTC))
-        return self._talk(
-            connection, timeout, done, lambda client: _hand_over(client, mail, sender[1], todo, done)
-        )
+        return self._talk(connection, timeout, done, lambda client: _hand_over(client, mail, sender[1], todo, done))
 
     def _talk(
         self,
@@ -120,9 +118,7 @@ def addresses(value: Any) -> list[str]:
     return list(dict.fromkeys(address.strip() for _, address in pairs if address.strip()))
 
 
-def compose(
-    message: Message, sender: tuple[str, str], recipients: Iterable[str], now: datetime
-) -> EmailMessage:
+def compose(message: Message, sender: tuple[str, str], recipients: Iterable[str], now: datetime) -> EmailMessage:
     """The mail (RFC 5322). Titles and names are made one line, so that nobody can add headers by them."""
     mail = EmailMessage(policy=_POLICY)
     domain = sender[1].rpartition("@")[2]
@@ -139,9 +135,7 @@ def compose(
     return mail
 
 
-def _hand_over(
-    client: Client, mail: EmailMessage, sender: str, todo: list[str], done: Mapping[str, str]
-) -> Result:
+def _hand_over(client: Client, mail: EmailMessage, sender: str, todo: list[str], done: Mapping[str, str]) -> Result:
     """Offer the mail to each recipient, then send it to those who take it."""
     utf8 = any(not address.isascii() for address in map(_ascii_domain, [sender, *todo]))
     utf8 = utf8 and client.has_extn("smtputf8")

@@ -112,9 +112,7 @@ class SlackTarget:
         if connection.conn_type == "slack":
             channel = text_of(message.options, "channel") or text_of(connection.extra_dejson, "channel")
             if not channel:
-                raise UnusableError(
-                    "no channel: give the rule's option 'channel' or the extra field 'channel'"
-                )
+                raise UnusableError("no channel: give the rule's option 'channel' or the extra field 'channel'")
             return self._call(connection, "chat.postMessage", {"channel": channel, **document}, timeout, mask)
         headers = {"Content-Type": "application/json"}
         url = webhook_url(connection)
@@ -139,9 +137,7 @@ def webhook_url(connection: Connection) -> str:
     """The webhook's URL, built as ``SlackWebhookHook`` does: the password is the whole URL or its end."""
     token = ((connection.password or "") or text_of(connection.extra_dejson, "webhook_token")).strip()
     if not token:
-        raise UnusableError(
-            "the webhook's token is missing: put it, or the whole URL, into the field password"
-        )
+        raise UnusableError("the webhook's token is missing: put it, or the whole URL, into the field password")
     if "://" in token:
         return token
     base = connection.host or ""
@@ -174,9 +170,7 @@ def read_api(answer: Answer, now: Callable[[], float]) -> Result:
             return Result.retry(result.code, f"the answer is not Slack's: {answer.words}")
         return result
     if document["ok"] and answer.status == 200:
-        return Result.delivered(
-            "ok", short(answer.mask(str(document.get("ts") or document.get("team") or "ok")))
-        )
+        return Result.delivered("ok", short(answer.mask(str(document.get("ts") or document.get("team") or "ok"))))
     word = short(answer.mask(str(document.get("error") or "no error word")))
     details = document.get("response_metadata")
     messages = details.get("messages") if isinstance(details, dict) else None

@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 class Client(smtplib.SMTP):
     """``smtplib`` over a guarded connection, with a deadline for the whole session."""
 
-    def __init__(
-        self, host: str, port: int, network: Network, deadline: Deadline, tls: ssl.SSLContext | None
-    ) -> None:
+    def __init__(self, host: str, port: int, network: Network, deadline: Deadline, tls: ssl.SSLContext | None) -> None:
         self._network = network
         self._deadline = deadline
         self._tls = tls
@@ -106,9 +104,7 @@ def _start_tls(client: Client, context: ssl.SSLContext) -> None:
     try:
         code, words = client.starttls(context=context)
     except smtplib.SMTPNotSupportedError:
-        raise UnusableError(
-            "the server offers no STARTTLS; if it is meant, set the extra disable_tls"
-        ) from None
+        raise UnusableError("the server offers no STARTTLS; if it is meant, set the extra disable_tls") from None
     if code != 220:
         raise smtplib.SMTPResponseException(code, words)
     client.ehlo()

@@ -122,9 +122,7 @@ def secret_bytes(text: str, field: str) -> bytes:
     except (binascii.Error, ValueError):
         raise UnusableError(f"the {field} must be whsec_ and base64; {advice}") from None
     if len(secret) not in SECRET_BYTES:
-        raise UnusableError(
-            f"the {field} has {len(secret)} bytes where Standard Webhooks wants 24 to 64; {advice}"
-        )
+        raise UnusableError(f"the {field} has {len(secret)} bytes where Standard Webhooks wants 24 to 64; {advice}")
     return secret
 
 
@@ -156,9 +154,7 @@ def _content(kind: str, message: Message) -> tuple[dict[str, str], bytes]:
         try:
             json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise UnusableError(
-                f"the rendered body is not JSON ({error}): correct the body template"
-            ) from None
+            raise UnusableError(f"the rendered body is not JSON ({error}): correct the body template") from None
         return {"Content-Type": "application/json"}, text.encode("utf-8", "replace")
     raise UnusableError(f"the extra field 'format' is {kind!r}; it is one of {', '.join(FORMATS)}")
 
@@ -195,9 +191,7 @@ def _own_headers(connection: Connection) -> dict[str, str]:
         if not _HEADER_NAME.fullmatch(name) or not isinstance(value, str | int | float):
             raise UnusableError(f"the header {name!r} is no HTTP header: give a name and a text")
         if not re.fullmatch(r"[\t\x20-\x7e\x80-\xff]*", str(value)):
-            raise UnusableError(
-                f"the value of the header {name!r} holds a line break or characters beyond Latin-1"
-            )
+            raise UnusableError(f"the value of the header {name!r} holds a line break or characters beyond Latin-1")
     return {name: str(value).strip() for name, value in headers.items() if not _OWN_HEADERS.fullmatch(name)}
 
 

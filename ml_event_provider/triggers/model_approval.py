@@ -107,9 +107,7 @@ class ModelApprovalTrigger(BaseTrigger):
     def _read(self, watch: Watch, connection: Connection) -> None:
         from ml_event_provider.extensions import registry_named
 
-        watch.look(
-            registry_named(self.registry), connection, timeout=self.request_timeout, now=datetime.now(UTC)
-        )
+        watch.look(registry_named(self.registry), connection, timeout=self.request_timeout, now=datetime.now(UTC))
 
     def _pause(self, errors: int) -> float:
         """Seconds until the next look; spread, so that many triggers do not ask in the same moment."""
@@ -118,4 +116,4 @@ class ModelApprovalTrigger(BaseTrigger):
 
 
 def _event(watch: Watch, error: str = "") -> TriggerEvent:
-    return TriggerEvent({"watch": watch.to_dict(), "error": error})  # type: ignore[no-untyped-call]
+    return TriggerEvent({"watch": watch.to_dict(), "error": error})

@@ -91,7 +91,11 @@ def test_every_event_arrives_under_one_id_however_often_dispatchers_are_killed(a
             time.sleep(0.05)
 
     with Receiver() as inbox:
-        connection = {"conn_type": "ml_events_webhook", "host": inbox.url("/webhook"), "password": WEBHOOK_SECRET}
+        connection = {
+            "conn_type": "ml_events_webhook",
+            "host": inbox.url("/webhook"),
+            "password": WEBHOOK_SECRET,
+        }
         process = forker(AIRFLOW_CONN_INBOX=json.dumps(connection))
         with transaction() as database:
             rules.put(

@@ -49,7 +49,11 @@ def dispatcher(**policy) -> DispatcherProcess:
 
 def publish(*targets: str, number: int = 0) -> Event:
     event = Event(
-        id=f"event-{number}", source="/fault", type="fault.happened", time=datetime.now(UTC), data={"n": number}
+        id=f"event-{number}",
+        source="/fault",
+        type="fault.happened",
+        time=datetime.now(UTC),
+        data={"n": number},
     )
     with transaction() as connection:
         rules.put(

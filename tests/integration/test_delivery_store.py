@@ -34,8 +34,7 @@ def create(*names: str, now: datetime = NOW) -> None:
             severity="error",
             event_seq=found.seq,
             deliveries=tuple(
-                NewDelivery(id=name, conn_id=f"to_{name}", template="t.j2", options={"at": ["李雷"]})
-                for name in names
+                NewDelivery(id=name, conn_id=f"to_{name}", template="t.j2", options={"at": ["李雷"]}) for name in names
             ),
         )
         deliveries.create(connection, [one], now=now)
@@ -43,10 +42,7 @@ def create(*names: str, now: datetime = NOW) -> None:
 
 def lease(owner: str = "a", *, now: datetime = NOW, limit: int = 100) -> list[str]:
     with transaction() as connection:
-        return [
-            one.id
-            for one in deliveries.lease(connection, owner=owner, limit=limit, now=now, until=now + MINUTE)
-        ]
+        return [one.id for one in deliveries.lease(connection, owner=owner, limit=limit, now=now, until=now + MINUTE)]
 
 
 def get(name: str = "d-1") -> Delivery:
@@ -220,6 +216,41 @@ def test_every_attempt_is_kept_with_the_remotes_words_cut_to_their_columns() -> 
         first, second = deliveries.attempts_of(connection, "d-1")
     assert (first.number, first.outcome, first.code, first.reason) == (1, "failed", "c" * 100, "训" * 1000)
     assert second == deliveries.Attempt(2, NOW + MINUTE, 12, "dead", "410", "gone")
+
+
+def test_delivery_that_was_put_off_untried_has_no_attempt() -> None:
+    create("d-1")
+    lease()
+    settle(DeliveryState.FAILED, number=0, next_attempt_at=NOW + MINUTE, attempted=False, reason="too fast")
+    assert (get().state, get().attempts, get().reason) == ("failed", 0, "too fast")
+    with transaction() as connection:
+        assert deliveries.attempts_of(connection, "d-1") == []
+
+
+def test_many_are_settled_at_once_each_in_its_own_way() -> None:
+    create(*(f"d-{n}" for n in range(600)))
+    lease(limit=1_000)
+    ends = {0: DeliveryState.DELIVERED, 1: DeliveryState.DEAD, 2: DeliveryState.FAILED}
+    settlements = [
+        Settlement(
+            delivery_id=f"d-{n}",
+            number=n % 2 + 1,
+            started_at=NOW,
+            milliseconds=n,
+            outcome="x",
+            code=str(n % 7),
+            reason="",
+            state=ends[n % 3],
+            next_attempt_at=NOW + MINUTE if n % 3 == 2 else None,
+        )
+        for n in range(600)
+    ]
+    with transaction() as connection:
+        deliveries.settle(connection, settlements, owner="a", now=NOW)
+        assert deliveries.count_by_state(connection) == {"dead": 200, "failed": 200}
+    for n in range(9):
+        one = get(f"d-{n}")
+        assert (one.state, one.attempts, one.code) == (ends[n % 3], n % 2 + 1, str(n % 7))
 
 
 def test_settling_can_change_the_options() -> None:

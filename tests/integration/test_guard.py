@@ -15,9 +15,7 @@ class TaskTimeout(BaseException):
     """As Airflow's own time-out: no ``Exception``."""
 
 
-@pytest.mark.parametrize(
-    "error", [ValueError("boom"), AirflowException("boom"), TaskTimeout("boom"), SystemExit(1)]
-)
+@pytest.mark.parametrize("error", [ValueError("boom"), AirflowException("boom"), TaskTimeout("boom"), SystemExit(1)])
 def test_whatever_is_raised_is_logged_and_counted(
     error: BaseException, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

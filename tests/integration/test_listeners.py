@@ -176,9 +176,7 @@ def test_retried_try_is_reported_under_its_own_uuid(session: Session, run: Any, 
     if flushed:
         session.flush()
     assert ti.id != ended_try
-    task_instances.on_task_instance_failed(
-        previous_state=TaskInstanceState.RUNNING, task_instance=ti, error="killed"
-    )
+    task_instances.on_task_instance_failed(previous_state=TaskInstanceState.RUNNING, task_instance=ti, error="killed")
     session.commit()
     (event,) = recorded()
     assert validate_data(event) == []
@@ -201,9 +199,7 @@ def test_retried_try_is_reported_under_its_own_uuid(session: Session, run: Any, 
         (task_instances.on_task_instance_skipped, "skipped", {}),
     ],
 )
-def test_ended_task_is_recorded(
-    session: Session, run: Any, listener: Any, state: str, more: dict[str, Any]
-) -> None:
+def test_ended_task_is_recorded(session: Session, run: Any, listener: Any, state: str, more: dict[str, Any]) -> None:
     ti = task_instance(session, run)
     end_try(ti, TaskInstanceState(state), at=NOW)
     listener(previous_state=None, task_instance=ti, **more)

@@ -68,7 +68,7 @@ def session(airflow_db: Engine) -> Iterator[Session]:
 def one(airflow_db: Engine, clock: Clock) -> Reconciler:
     """A reconciler that was installed two hours ago, when there was no run yet."""
     clock.now = ago(7200)
-    made = Reconciler(grace=GRACE, now=clock)
+    made = Reconciler(grace=GRACE, retention=config.retention_days(), now=clock)
     assert made.reconcile_runs() == []
     assert made.read_tables() == []
     clock.now = NOW
@@ -188,9 +188,7 @@ def test_retried_try_that_was_reported_is_not_recorded_again(
     assert one.reconcile_runs() == []
 
 
-def test_cleared_task_keeps_its_earlier_try(
-    session: Session, run: Any, one: Reconciler, clock: Clock
-) -> None:
+def test_cleared_task_keeps_its_earlier_try(session: Session, run: Any, one: Reconciler, clock: Clock) -> None:
     from airflow.models.taskinstance import clear_task_instances
 
     ti = task_instance(session, run)
@@ -211,24 +209,18 @@ def test_cleared_task_keeps_its_earlier_try(
     assert states(one.reconcile_runs()) == [("success", 3)]
 
 
-def test_mapped_task_instances_are_each_recorded(
-    session: Session, run: Any, one: Reconciler, clock: Clock
-) -> None:
+def test_mapped_task_instances_are_each_recorded(session: Session, run: Any, one: Reconciler, clock: Clock) -> None:
     from airflow.models.taskinstance import TaskInstance
 
     plain = task_instance(session, run)
     for index in range(3):
-        mapped = TaskInstance(
-            plain.task or _task("fit", session), plain.dag_version_id, run.run_id, map_index=index
-        )
+        mapped = TaskInstance(plain.task or _task("fit", session), plain.dag_version_id, run.run_id, map_index=index)
         end_try(mapped, TaskInstanceState.FAILED, at=NOW)
         session.add(mapped)
     session.commit()
     clock.later(60)
     found = one.reconcile_runs()
-    assert sorted(event.subject for event in found) == [
-        f"dags/train/runs/run-1/tasks/fit/{n}" for n in range(3)
-    ]
+    assert sorted(event.subject for event in found) == [f"dags/train/runs/run-1/tasks/fit/{n}" for n in range(3)]
     assert sorted(event.data["map_index"] for event in found) == [0, 1, 2]
 
 
@@ -276,9 +268,7 @@ def watched() -> list[int]:
         return cursors.watched(connection)
 
 
-def test_run_is_watched_until_it_and_its_tasks_ended(
-    session: Session, run: Any, one: Reconciler, clock: Clock
-) -> None:
+def test_run_is_watched_until_it_and_its_tasks_ended(session: Session, run: Any, one: Reconciler, clock: Clock) -> None:
     one.reconcile_runs()
     assert watched() == [run.id]
     ti = task_instance(session, run)
@@ -348,9 +338,7 @@ def test_dag_with_the_off_tag_is_left_alone(session: Session, one: Reconciler, c
     assert one.reconcile_runs() == []
 
 
-def test_task_that_left_the_dag_is_still_recorded(
-    session: Session, run: Any, one: Reconciler, clock: Clock
-) -> None:
+def test_task_that_left_the_dag_is_still_recorded(session: Session, run: Any, one: Reconciler, clock: Clock) -> None:
     end_try(task_instance(session, run, "load"), TaskInstanceState.REMOVED, at=NOW)
     session.commit()
     write_dag(session, tasks=("fit",))
@@ -368,9 +356,7 @@ def test_runs_of_many_dags_are_read_in_chunks(session: Session, one: Reconciler,
 
     write_dag(session)
     first = start_run(session)
-    columns = {
-        c.name: getattr(first, c.key, None) for c in DagRun.__table__.c if c.name not in ("id", "state")
-    }
+    columns = {c.name: getattr(first, c.key, None) for c in DagRun.__table__.c if c.name not in ("id", "state")}
     columns["state"] = "running"
     session.execute(
         DagRun.__table__.insert(),
@@ -502,9 +488,7 @@ def test_import_error_is_one_event_until_it_changes(session: Session, one: Recon
     assert len(recorded()) == 2
 
 
-def test_error_that_comes_back_after_it_was_fixed_is_an_event_again(
-    session: Session, one: Reconciler
-) -> None:
+def test_error_that_comes_back_after_it_was_fixed_is_an_event_again(session: Session, one: Reconciler) -> None:
     from airflow.models.errors import ParseImportError
 
     import_error(session, "SyntaxError", at=NOW)
@@ -530,9 +514,7 @@ def test_odd_file_names_do_not_stop_the_others(session: Session, one: Reconciler
     assert [event.data["filename"] for event in one.read_tables()] == [filename, "other.py"]
 
 
-def test_workspace_is_the_team_of_the_dags_bundle(
-    session: Session, run: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_workspace_is_the_team_of_the_dags_bundle(session: Session, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow.models.dagbundle import DagBundleModel
     from airflow.models.team import Team
 
@@ -553,7 +535,6 @@ def test_workspace_is_the_team_of_the_dags_bundle(
         assert airflow_tables.workspace_of(connection, "train") == "fraud"
 
 
-@pytest.mark.xfail(strict=True, reason="the reconciler does not know the retention")
 def test_old_tries_whose_events_were_pruned_are_not_replayed_when_their_run_is_cleared(
     session: Session, run: Any, one: Reconciler, clock: Clock
 ) -> None:
@@ -584,7 +565,6 @@ def test_asset_whose_extra_is_too_large_does_not_stop_the_others(session: Sessio
     assert small.data["extra"] == {"rows": 7}
 
 
-@pytest.mark.xfail(strict=True, reason="the reconciler reads dag_run forward without an overlap")
 def test_run_whose_number_commits_late_and_that_ends_at_once_is_watched(
     session: Session, run: Any, one: Reconciler, clock: Clock
 ) -> None:

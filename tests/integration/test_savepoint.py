@@ -42,9 +42,7 @@ def test_event_and_state_change_commit_together(run_id: int) -> None:
     assert state_of(run_id) == "failed"
 
 
-@pytest.mark.parametrize(
-    "flushed", [False, True], ids=["nothing written before", "state change flushed before"]
-)
+@pytest.mark.parametrize("flushed", [False, True], ids=["nothing written before", "state change flushed before"])
 def test_rollback_takes_the_event_along(run_id: int, flushed: bool) -> None:
     with orm_session() as session:
         run = load(session, run_id)

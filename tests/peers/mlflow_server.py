@@ -71,9 +71,7 @@ def start(directory: Path) -> MlflowServer:
         *("--artifacts-destination", str(directory / "artifacts")),
     ]
     # The MLflow server must not see this process's Airflow or Python settings.
-    environment = {
-        name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ
-    }
+    environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, cwd=directory, env=environment, stdout=output, stderr=output, start_new_session=True
@@ -115,9 +113,7 @@ def model() -> str:
 def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """Define an Airflow connection by an environment variable; returns its id."""
 
-    def define(
-        host: str, conn_id: str = "mlflow_default", conn_type: str = "ml_events_mlflow", **more: str
-    ) -> str:
+    def define(host: str, conn_id: str = "mlflow_default", conn_type: str = "ml_events_mlflow", **more: str) -> str:
         value = json.dumps({"conn_type": conn_type, "host": host, **more})
         monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", value)
         return conn_id

@@ -90,9 +90,7 @@ def _dingtalk_problem(document: Any) -> str:
     if kind not in {"text", "markdown", "actionCard"}:
         return "unsupported msgtype"
     content = document.get(kind, {})
-    wanted = {"text": ("content",), "markdown": ("title", "text"), "actionCard": ("title", "text", "btns")}[
-        kind
-    ]
+    wanted = {"text": ("content",), "markdown": ("title", "text"), "actionCard": ("title", "text", "btns")}[kind]
     for name in wanted:
         if not content.get(name):
             return f"param {kind}.{name} is required"

@@ -65,9 +65,7 @@ class MailServer:
                 "auth_required": True,
                 "auth_require_tls": encrypted and not self.tls,
             }
-        self._controller = _Controller(
-            self, hostname="127.0.0.1", port=self.port, ssl_context=self.tls, **options
-        )
+        self._controller = _Controller(self, hostname="127.0.0.1", port=self.port, ssl_context=self.tls, **options)
         self._controller.start()
         self.port = self._controller.port
         return self
@@ -75,9 +73,7 @@ class MailServer:
     def __exit__(self, *_: object) -> None:
         self._controller.stop()
 
-    def _authenticate(
-        self, server: Any, session: Any, envelope: Any, mechanism: str, data: Any
-    ) -> AuthResult:
+    def _authenticate(self, server: Any, session: Any, envelope: Any, mechanism: str, data: Any) -> AuthResult:
         given = (data.login.decode(), data.password.decode())
         if given == self.login:
             session.given_login = given[0]
@@ -85,9 +81,7 @@ class MailServer:
         # A server that repeats what it was given: nothing of it may be told.
         return AuthResult(success=False, handled=False, message=f"535 5.7.8 wrong password {given[1]}")
 
-    async def handle_RCPT(
-        self, server: Any, session: Any, envelope: Any, address: str, options: list[str]
-    ) -> str:
+    async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: list[str]) -> str:
         if address in self.refuse:
             return self.refuse[address]
         envelope.rcpt_tos.append(address)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from lab.airflow import Airflow, running
 from lab.postgres import postgres
 from tests.peers.receiver import Receiver
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 DAGS = Path(__file__).parent / "dags"

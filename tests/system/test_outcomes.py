@@ -47,9 +47,7 @@ def check_outcomes(lab) -> None:
     assert received == {"fails": 1, "is_killed": 1, "is_retried": 1, "run": 1}
     assert all(request.verified for request in lab.inbox.requests)
 
-    events = {
-        (event["data"].get("task_id"), event["type"].rsplit(".", 1)[1]): event for event in lab.events_of(run_id)
-    }
+    events = {(event["data"].get("task_id"), event["type"].rsplit(".", 1)[1]): event for event in lab.events_of(run_id)}
     failed = events["fails", "failed"]
     assert failed["origin"] == "worker"
     assert failed["owner"] == "ada"
@@ -106,9 +104,7 @@ def test_a_cleared_run_is_told_of_again(sqlite_lab):
 def test_states_set_by_hand_are_events_too(sqlite_lab):
     airflow = sqlite_lab.airflow
     run_id = airflow.trigger("waits")
-    airflow.wait_for(
-        lambda: sqlite_lab.states_of(run_id).get("sleeps") == ["running"], "the task to run", seconds=60
-    )
+    airflow.wait_for(lambda: sqlite_lab.states_of(run_id).get("sleeps") == ["running"], "the task to run", seconds=60)
     task = f"/dags/waits/dagRuns/{run_id}/taskInstances/sleeps"
     airflow.api("PATCH", task, {"new_state": "failed"})
     airflow.wait_for_run("waits", run_id)

@@ -118,9 +118,7 @@ def test_value_is_read_once_until_forgotten(monkeypatch: pytest.MonkeyPatch) -> 
     assert config.workspace() == "b"
 
 
-@pytest.mark.parametrize(
-    ("base_url", "shown"), [("https://a.example.com/sub/", "https://a.example.com/sub"), ("", "")]
-)
+@pytest.mark.parametrize(("base_url", "shown"), [("https://a.example.com/sub/", "https://a.example.com/sub"), ("", "")])
 def test_base_url_has_no_closing_slash(monkeypatch: pytest.MonkeyPatch, base_url: str, shown: str) -> None:
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", base_url)
     config.forget()

@@ -8,6 +8,7 @@ from typing import Any
 from airflow import settings
 from alembic import context
 
+from ml_event_provider.store.engine import engine
 from ml_event_provider.store.manager import MlEventDBManager
 
 _OPTIONS: dict[str, Any] = {
@@ -24,9 +25,7 @@ def _only_ours(_object: object, name: str | None, kind: str, *_: object) -> bool
 
 def run_migrations_offline() -> None:
     """Print the migrations as SQL."""
-    context.configure(
-        url=settings.SQL_ALCHEMY_CONN, literal_binds=True, include_object=_only_ours, **_OPTIONS
-    )
+    context.configure(url=settings.SQL_ALCHEMY_CONN, literal_binds=True, include_object=_only_ours, **_OPTIONS)
     with context.begin_transaction():
         context.run_migrations()
 
@@ -36,7 +35,7 @@ def run_migrations_online() -> None:
     with contextlib.ExitStack() as stack:
         connection = context.config.attributes.get("connection")
         if connection is None:
-            connection = stack.enter_context(settings.get_engine().connect())
+            connection = stack.enter_context(engine().connect())
         context.configure(
             connection=connection,
             transaction_per_migration=True,

@@ -105,8 +105,52 @@ def unseen():
     fails()
 
 
+@dag(schedule=None)
+def outlives():
+    """A task that ends while the API server is away."""
+
+    @task
+    def outlives():
+        import time
+        from pathlib import Path
+
+        time.sleep(6)
+        (Path(os.environ["AIRFLOW_HOME"]) / "outlived").touch()
+
+    outlives()
+
+
+@dag(schedule=None)
+def publishes():
+    """A task that publishes by itself while the API server is away."""
+
+    @task
+    def publishes(run_id=None):
+        import time
+        from datetime import UTC, datetime
+        from pathlib import Path
+
+        from ml_event_provider.events import Event
+        from ml_event_provider.hooks.ml_events import MlEventHook
+
+        time.sleep(6)
+        event = Event(
+            id=f"published-{run_id}",
+            source="/cases",
+            type="fault.published",
+            time=datetime.now(UTC),
+            data={"run": run_id},
+        )
+        assert MlEventHook().hand_over([event]) is False
+        (Path(os.environ["AIRFLOW_HOME"]) / "published").touch()
+
+    publishes()
+
+
 outcomes()
 mapped()
+outlives()
+publishes()
 updates_asset()
 waits()
 flips()

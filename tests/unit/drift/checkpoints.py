@@ -44,9 +44,7 @@ def run_checkpoint(
     asset = context.data_sources.add_pandas("pandas").add_dataframe_asset("orders_asset")
     suite = context.suites.add(gx.ExpectationSuite(name="suite", expectations=list(expectations)))
     validation = context.validation_definitions.add(
-        gx.ValidationDefinition(
-            name="validation", data=asset.add_batch_definition_whole_dataframe("all"), suite=suite
-        )
+        gx.ValidationDefinition(name="validation", data=asset.add_batch_definition_whole_dataframe("all"), suite=suite)
     )
     checkpoint = context.checkpoints.add(
         gx.Checkpoint(name=name, validation_definitions=[validation], actions=list(actions))

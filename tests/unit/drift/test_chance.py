@@ -24,8 +24,7 @@ def test_two_samples_of_one_distribution_differ_as_much_as_chance_says(base: int
     random = np.random.default_rng(1)
     shares = np.full(10, 0.1)
     found = [
-        stats.entropy(random.multinomial(target, shares), random.multinomial(base, shares) + 0.5)
-        for _ in range(2000)
+        stats.entropy(random.multinomial(target, shares), random.multinomial(base, shares) + 0.5) for _ in range(2000)
     ]
     assert np.mean(found) == pytest.approx(expected_by_chance(10, base, target), rel=0.1)
     assert np.mean(np.array(found) > most_by_chance(10, base, target)) < 0.005

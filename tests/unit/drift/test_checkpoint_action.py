@@ -152,9 +152,7 @@ def test_marked_expectations_publish_drift(inbox: Inbox) -> None:
         ({}, False),
     ],
 )
-def test_only_a_mark_makes_a_failed_divergence_drift(
-    inbox: Inbox, meta: dict[str, Any], published: bool
-) -> None:
+def test_only_a_mark_makes_a_failed_divergence_drift(inbox: Inbox, meta: dict[str, Any], published: bool) -> None:
     run_checkpoint(frame(2, shift=1), [divergence("größe", **meta)], [action()])
     assert ("ml.dataset.drift_detected" in inbox.types) is published
 

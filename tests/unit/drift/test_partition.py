@@ -114,9 +114,7 @@ def test_rare_and_unseen_categories_share_a_cell() -> None:
 
 
 def test_most_cells_keeps_the_most_frequent_categories() -> None:
-    column = [
-        letter for count, letter in ((400, "x"), (300, "y"), (200, "z"), (100, "w")) for _ in range(count)
-    ]
+    column = [letter for count, letter in ((400, "x"), (300, "y"), (200, "z"), (100, "w")) for _ in range(count)]
     assert made(column, most_cells=3).definition["values"] == ["x", "y", OTHER]
 
 

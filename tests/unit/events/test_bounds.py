@@ -15,9 +15,7 @@ from ml_event_provider.events.bounds import MAX_EVENT_BYTES, SHORTEST_CUT, bound
 from ml_event_provider.exceptions import InvalidEvent
 
 LIMIT = 4000
-TEXTS = st.builds(
-    str.__mul__, st.sampled_from(["a", "é", "中", "😀", '"', "\0", "a\u0301"]), st.integers(0, 4000)
-)
+TEXTS = st.builds(str.__mul__, st.sampled_from(["a", "é", "中", "😀", '"', "\0", "a\u0301"]), st.integers(0, 4000))
 
 
 def event(**data: Any) -> Event:
@@ -60,9 +58,7 @@ def test_the_original_keeps_its_texts() -> None:
 
 def test_many_small_values_are_refused_with_the_size() -> None:
     many = event(values=list(range(2000)))
-    with pytest.raises(
-        InvalidEvent, match=rf"event '1' of type 't' has {size_of(many)} bytes .* {LIMIT} are allowed"
-    ):
+    with pytest.raises(InvalidEvent, match=rf"event '1' of type 't' has {size_of(many)} bytes .* {LIMIT} are allowed"):
         bounded(many, LIMIT)
 
 

@@ -61,11 +61,7 @@ def models(model: type[EventData]) -> set[type[EventData]]:
         while waiting:
             annotation = waiting.pop()
             waiting += get_args(annotation)
-            if (
-                get_origin(annotation) is None
-                and isinstance(annotation, type)
-                and issubclass(annotation, EventData)
-            ):
+            if get_origin(annotation) is None and isinstance(annotation, type) and issubclass(annotation, EventData):
                 found |= models(annotation)
     return found
 
@@ -172,9 +168,7 @@ def test_data_of_its_type_has_no_problems(event_type: str, data: dict[str, Any])
         (RUN, {}, ["data.dag_id: ", "data.run_id: ", "data.state: "]),
     ],
 )
-def test_each_problem_is_named_by_its_field(
-    event_type: str, data: dict[str, Any], expected: list[str]
-) -> None:
+def test_each_problem_is_named_by_its_field(event_type: str, data: dict[str, Any], expected: list[str]) -> None:
     found = problems(event_type, data)
     assert len(found) == len(expected)
     for line, beginning in zip(found, expected, strict=True):

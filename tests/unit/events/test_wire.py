@@ -91,9 +91,7 @@ def test_binary_is_read_alike_by_us_and_the_peer(event: Event) -> None:
         **{name: in_words(value) for name, value in event.extensions.items()},
     }
     peer = from_http_event(HTTPMessage(headers, body))
-    expected = {name: in_words(value) for name, value in peer_attributes(event).items()} | {
-        "time": event.time
-    }
+    expected = {name: in_words(value) for name, value in peer_attributes(event).items()} | {"time": event.time}
     assert (peer.get_attributes(), peer.get_data()) == (expected, event.data)
 
 
@@ -231,9 +229,7 @@ def test_an_event_twice_in_a_batch_is_one_event() -> None:
         ({"ce-id": "1"}, b"", "specversion is None"),
     ],
 )
-def test_a_broken_request_is_refused_with_the_reason(
-    headers: dict[str, str], body: bytes, reason: str
-) -> None:
+def test_a_broken_request_is_refused_with_the_reason(headers: dict[str, str], body: bytes, reason: str) -> None:
     with pytest.raises(InvalidEvent, match=reason):
         read_request(headers, body, max_event_bytes=1000)
 
@@ -255,16 +251,12 @@ def test_the_size_is_that_of_the_events_json_in_every_mode() -> None:
             read_request(headers, body, max_event_bytes=size - 1)
 
 
-MODES = st.sampled_from(
-    [STRUCTURED, BATCH, "application/json", "application/json; charset=x", "text/plain", ""]
-)
+MODES = st.sampled_from([STRUCTURED, BATCH, "application/json", "application/json; charset=x", "text/plain", ""])
 BODIES = (
     st.binary(max_size=40)
     | VALUES.map(lambda value: json.dumps(value).encode())
     | st.builds(
-        lambda base, changes, wrap: json.dumps(
-            [{**base, **changes}] if wrap else {**base, **changes}
-        ).encode(),
+        lambda base, changes, wrap: json.dumps([{**base, **changes}] if wrap else {**base, **changes}).encode(),
         st.just(MINIMAL),
         st.dictionaries(st.sampled_from([*MINIMAL, "time", "data", "origin", "dataschema"]) | TEXT, VALUES),
         st.booleans(),

@@ -63,9 +63,7 @@ def runtime_ti(task: Any) -> Any:
 
 def test_runtime_task_instance_in_full(runtime_ti: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://a.example.com")
-    event = task_event(
-        runtime_ti, "failed", previous_state="running", error=ValueError("boom"), origin="worker"
-    )
+    event = task_event(runtime_ti, "failed", previous_state="running", error=ValueError("boom"), origin="worker")
     assert event is not None
     assert validate_data(event) == []
     assert (event.owner, event.workspace, event.origin) == ("ada", "default", "worker")
@@ -154,9 +152,7 @@ def test_task_process_hands_over_a_failure_with_or_without_a_retry(
     assert event.type == f"airflow.task_instance.{recorded}"
 
 
-def test_opted_out_task_is_not_handed_over(
-    runtime_ti: Any, monkeypatch: pytest.MonkeyPatch, task: Any
-) -> None:
+def test_opted_out_task_is_not_handed_over(runtime_ti: Any, monkeypatch: pytest.MonkeyPatch, task: Any) -> None:
     monkeypatch.setenv("AIRFLOW__ML_EVENTS__EXCLUDE_DAGS", "train")
     config.forget()
     assert task_event(runtime_ti, "failed", origin="worker") is None
@@ -186,9 +182,7 @@ def test_task_callbacks_context(runtime_ti: Any) -> None:
         ),
     ],
 )
-def test_dag_callbacks_context_even_where_it_has_only_names(
-    task: Any, context: dict[str, Any], state: str
-) -> None:
+def test_dag_callbacks_context_even_where_it_has_only_names(task: Any, context: dict[str, Any], state: str) -> None:
     event = context_event({"dag": task.dag, **context})
     assert event is not None
     assert validate_data(event) == []

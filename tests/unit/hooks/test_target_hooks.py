@@ -110,9 +110,7 @@ def test_the_timeout_is_the_option_unless_given(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("hook", HOOKS)
-def test_airflow_finds_the_hook_of_the_connection_type(
-    hook: type[TargetHook], connect: Callable[..., str]
-) -> None:
+def test_airflow_finds_the_hook_of_the_connection_type(hook: type[TargetHook], connect: Callable[..., str]) -> None:
     declared = {item["connection-type"]: item for item in get_provider_info()["connection-types"]}
     entry = declared[hook.conn_type]
     assert entry["hook-class-name"] == f"{hook.__module__}.{hook.__name__}"
@@ -144,9 +142,7 @@ def test_every_field_of_the_form_changes_what_is_sent(
             "at_all": True,
         },
     }[hook.conn_type]
-    entry = {item["connection-type"]: item for item in get_provider_info()["connection-types"]}[
-        hook.conn_type
-    ]
+    entry = {item["connection-type"]: item for item in get_provider_info()["connection-types"]}[hook.conn_type]
     # The body template is filled by the renderer.
     assert set(entry["conn-fields"]) - {"body_template"} == set(values)
     path = "/webhook" if hook is WebhookHook else "/dingtalk/robot/send"

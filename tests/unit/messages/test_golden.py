@@ -50,9 +50,7 @@ def test_every_golden_file_belongs_to_a_sample_event() -> None:
 
 @pytest.mark.parametrize("event_type", EVENTS)
 @pytest.mark.parametrize("channel", CHANNELS)
-def test_message_without_any_data_still_says_what_happened(
-    built_in: Renderer, event_type: str, channel: str
-) -> None:
+def test_message_without_any_data_still_says_what_happened(built_in: Renderer, event_type: str, channel: str) -> None:
     message = render(built_in, EVENTS[event_type].with_data({}), channel)
 
     assert message.problems == ()

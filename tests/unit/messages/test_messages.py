@@ -32,9 +32,7 @@ def test_title_of_a_failed_task(
     assert expected in render(built_in, changed(**fields)).title
 
 
-def test_task_without_retries_has_no_try_in_its_title(
-    built_in: Renderer, changed: Callable[..., Event]
-) -> None:
+def test_task_without_retries_has_no_try_in_its_title(built_in: Renderer, changed: Callable[..., Event]) -> None:
     assert "try" not in render(built_in, changed(try_number=1, max_tries=0)).title
 
 
@@ -43,10 +41,7 @@ def test_failure_that_nobody_reported_is_explained(built_in: Renderer, changed: 
     assert "memory" in render(built_in, silent).body
     assert "memory" not in render(built_in, replace(silent, origin="worker")).body
     assert "memory" not in render(built_in, replace(changed(), origin="reconciler")).body
-    assert (
-        "memory"
-        not in render(built_in, replace(changed(exception=None, manual=True), origin="reconciler")).body
-    )
+    assert "memory" not in render(built_in, replace(changed(exception=None, manual=True), origin="reconciler")).body
 
 
 def test_state_set_by_hand_is_said(built_in: Renderer, changed: Callable[..., Event]) -> None:
@@ -57,9 +52,7 @@ def test_state_set_by_hand_is_said(built_in: Renderer, changed: Callable[..., Ev
 
 def test_error_comes_with_the_users_frames_first(built_in: Renderer, failed_task: Event) -> None:
     body = render(built_in, failed_task).body
-    assert (
-        body.index("dags/churn/train.py:87") < body.index("dags/churn/model.py:41") < body.index("check_X_y")
-    )
+    assert body.index("dags/churn/train.py:87") < body.index("dags/churn/model.py:41") < body.index("check_X_y")
     assert "task_runner" not in body
 
 
@@ -104,9 +97,7 @@ def test_critical_severity_is_seen_in_the_title(built_in: Renderer, failed_task:
     assert render(built_in, failed_task, severity="critical").title.startswith("🚨")
 
 
-def test_rule_and_links_are_where_the_channel_does_not_show_them_itself(
-    built_in: Renderer, failed_task: Event
-) -> None:
+def test_rule_and_links_are_where_the_channel_does_not_show_them_itself(built_in: Renderer, failed_task: Event) -> None:
     for channel in ("dingtalk", "email", "webhook"):
         body = render(built_in, failed_task, channel, rule="nightly", severity="error").body
         assert "Rule nightly in workspace growth, severity error" in body

@@ -124,9 +124,7 @@ LIBRARY = "/usr/lib/python3.11/site-packages/lib/core.py"
 
 
 def test_frames_are_the_users_and_the_last() -> None:
-    text = _traceback(
-        (LIBRARY, "run", "f()"), ("/opt/airflow/dags/a/b.py", "f", "g()"), (LIBRARY, "g", "raise")
-    )
+    text = _traceback((LIBRARY, "run", "f()"), ("/opt/airflow/dags/a/b.py", "f", "g()"), (LIBRARY, "g", "raise"))
     assert filters.frames(text) == "dags/a/b.py:3 in f\n    g()\nlib/core.py:3 in g\n    raise"
 
 

@@ -86,17 +86,13 @@ def test_template_that_does_not_exist_is_reported(tmp_path: Path, failed_task: E
     assert all("no template folder has it" in problem for problem in message.problems)
 
 
-@pytest.mark.parametrize(
-    "event_type", ["a/../../b", "../../etc/passwd", "x" * 255, "a\\b", "...", "a b", "ä.ö"]
-)
+@pytest.mark.parametrize("event_type", ["a/../../b", "../../etc/passwd", "x" * 255, "a\\b", "...", "a b", "ä.ö"])
 def test_strange_type_uses_the_default(built_in: Renderer, failed_task: Event, event_type: str) -> None:
     message = render(built_in, replace(failed_task, type=event_type))
     assert (message.template, message.problems) == ("default.j2", ())
 
 
-def test_user_template_extends_the_built_in_one(
-    with_template: Callable[..., Renderer], failed_task: Event
-) -> None:
+def test_user_template_extends_the_built_in_one(with_template: Callable[..., Renderer], failed_task: Event) -> None:
     source = (
         '{% extends "airflow.task_instance.j2" %}'
         '{% block content %}{{ super() }}{{ para("Call ", data.owner_phone) }}{% endblock %}'
@@ -119,9 +115,7 @@ def test_user_template_extends_the_built_in_one_of_the_same_name(
     assert "MY ❌" in render(renderer, failed_task, "email").parts["html"]
 
 
-def test_mail_template_with_only_a_body_has_no_html(
-    with_template: Callable[..., Renderer], failed_task: Event
-) -> None:
+def test_mail_template_with_only_a_body_has_no_html(with_template: Callable[..., Renderer], failed_task: Event) -> None:
     renderer = with_template("{% block body %}short{% endblock %}", "default.email.j2")
     message = render(renderer, failed_task, "email")
     assert (message.body, message.parts) == ("short", {})
@@ -136,12 +130,8 @@ def test_mail_template_with_only_html_keeps_the_text(
     assert message.body == render(Renderer(), failed_task, "email").body
 
 
-def test_webhook_template_may_have_a_json_block(
-    with_template: Callable[..., Renderer], failed_task: Event
-) -> None:
-    renderer = with_template(
-        '{% block json %}{"dag": "{{ data.dag_id }}"}{% endblock %}', "default.webhook.j2"
-    )
+def test_webhook_template_may_have_a_json_block(with_template: Callable[..., Renderer], failed_task: Event) -> None:
+    renderer = with_template('{% block json %}{"dag": "{{ data.dag_id }}"}{% endblock %}', "default.webhook.j2")
     message = render(renderer, failed_task, "webhook")
     assert message.parts == {"json": '{"dag": "churn_training"}'}
     assert message.title == render(Renderer(), failed_task).title
@@ -187,23 +177,15 @@ def test_file_that_is_not_text_falls_back(tmp_path: Path, failed_task: Event) ->
 
 
 @pytest.mark.parametrize("limit", [0, 10, 100, 300, 1000])
-def test_fall_back_keeps_the_limit(
-    with_template: Callable[..., Renderer], failed_task: Event, limit: int
-) -> None:
+def test_fall_back_keeps_the_limit(with_template: Callable[..., Renderer], failed_task: Event, limit: int) -> None:
     for channel in CHANNELS:
-        message = render(
-            with_template("{{", f"default.{channel}.j2"), failed_task, channel, max_body_bytes=limit
-        )
+        message = render(with_template("{{", f"default.{channel}.j2"), failed_task, channel, max_body_bytes=limit)
         assert size(message.body) <= limit
         assert all(size(part) <= limit for part in message.parts.values())
 
 
-def test_missing_fields_are_empty_and_reported(
-    with_template: Callable[..., Renderer], failed_task: Event
-) -> None:
-    message = render(
-        with_template("[{{ data.owner.mail }}][{{ data.dag_id }}]{{ 'x' ~ data.gone }}"), failed_task
-    )
+def test_missing_fields_are_empty_and_reported(with_template: Callable[..., Renderer], failed_task: Event) -> None:
+    message = render(with_template("[{{ data.owner.mail }}][{{ data.dag_id }}]{{ 'x' ~ data.gone }}"), failed_task)
     assert message.body == "[][churn_training]x"
     assert [problem.partition(": ")[2] for problem in message.problems] == [
         "the event has no 'owner.mail'",
@@ -268,9 +250,7 @@ def test_all_built_in_templates_compile(built_in: Renderer) -> None:
         ("[" * 100_000, "is not JSON"),
     ],
 )
-def test_bad_json_body_names_its_line(
-    built_in: Renderer, failed_task: Event, source: str, expected: str
-) -> None:
+def test_bad_json_body_names_its_line(built_in: Renderer, failed_task: Event, source: str, expected: str) -> None:
     with pytest.raises(TemplateProblem, match=expected):
         built_in.render_json(source, failed_task)
 
@@ -280,9 +260,7 @@ def test_json_body_has_the_rules_variables(built_in: Renderer, failed_task: Even
         '{"t": "{{ title }}", "r": "{{ rule }}", "o": {{ options.mobiles | tojson }},'
         ' "n": {{ data.duration }}, "b": {{ data.map_index < 0 }}, "m": "{{ "<!all>" | mrkdwn }}"}'
     )
-    body = built_in.render_json(
-        source, failed_task, rule='a "rule"', options={"mobiles": ["1"]}, title="T", body="B"
-    )
+    body = built_in.render_json(source, failed_task, rule='a "rule"', options={"mobiles": ["1"]}, title="T", body="B")
     assert body == '{"t": "T", "r": "a \\"rule\\"", "o": ["1"], "n": 1122.4, "b": true, "m": "&lt;!all&gt;"}'
 
 

@@ -72,8 +72,7 @@ BOMBS = [
     "{{ 'a' * 999999 * 999999 }}",
     "{{ 10 ** (10 ** 10) }}",
     *(
-        f"{{% set n = namespace(x={start}) %}}"
-        f"{{% for i in range(100) %}}{{% set n.x = {step} %}}{{% endfor %}}{end}"
+        f"{{% set n = namespace(x={start}) %}}{{% for i in range(100) %}}{{% set n.x = {step} %}}{{% endfor %}}{end}"
         for start, step, end in GROWING
     ),
     "{% set x %}{{ 'a' * 400000 }}{% endset %}{{ [x] * 9999 | join }}",
@@ -121,9 +120,7 @@ def test_bomb_is_stopped(with_template: Callable[..., Renderer], failed_task: Ev
 
 
 @pytest.mark.parametrize("source", [*ESCAPES, *BOMBS], ids=range(len(ESCAPES) + len(BOMBS)))
-def test_bomb_or_escape_in_a_json_body_is_a_problem(
-    built_in: Renderer, failed_task: Event, source: str
-) -> None:
+def test_bomb_or_escape_in_a_json_body_is_a_problem(built_in: Renderer, failed_task: Event, source: str) -> None:
     with pytest.raises(TemplateProblem, match="JSON template was not used"):
         built_in.render_json(source, failed_task)
 
@@ -149,9 +146,7 @@ def test_time_is_looked_at_while_a_template_runs(
 def test_output_has_a_limit(with_template: Callable[..., Renderer], failed_task: Event) -> None:
     source = "{% for i in range(100) %}0123456789{% endfor %}"
     assert render(with_template(source, max_output_bytes=1000), failed_task).problems == ()
-    assert (
-        "more than 999 bytes" in render(with_template(source, max_output_bytes=999), failed_task).problems[0]
-    )
+    assert "more than 999 bytes" in render(with_template(source, max_output_bytes=999), failed_task).problems[0]
 
 
 @pytest.mark.parametrize(
@@ -223,9 +218,5 @@ def test_data_is_escaped_on_every_way_to_the_message(
     assert "<" not in message.body
 
 
-def test_template_marks_its_own_markup_as_safe(
-    with_template: Callable[..., Renderer], failed_task: Event
-) -> None:
-    assert (
-        render(with_template("<!here> {{ '<!channel>' | safe }}"), failed_task).body == "<!here> <!channel>"
-    )
+def test_template_marks_its_own_markup_as_safe(with_template: Callable[..., Renderer], failed_task: Event) -> None:
+    assert render(with_template("<!here> {{ '<!channel>' | safe }}"), failed_task).body == "<!here> <!channel>"

@@ -115,9 +115,7 @@ def test_too_few_rows_neither_fail_nor_alarm(inbox: Inbox) -> None:
 
 
 def test_nothing_is_published_where_publish_is_off(inbox: Inbox) -> None:
-    assert operator(current=frame(2, shift=1), publish=False).execute(context())["drifted_columns"] == [
-        "größe"
-    ]
+    assert operator(current=frame(2, shift=1), publish=False).execute(context())["drifted_columns"] == ["größe"]
     assert inbox.events == []
 
 
@@ -131,9 +129,7 @@ def test_events_that_cannot_be_handed_over_are_a_warning(
     assert list((tmp_path / "spool").iterdir())
 
 
-def test_a_connection_that_does_not_exist_is_a_warning(
-    inbox: Inbox, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_connection_that_does_not_exist_is_a_warning(inbox: Inbox, capfd: pytest.CaptureFixture[str]) -> None:
     assert operator(current=frame(2), conn_id="nowhere").execute(context())["status"] == "no_drift"
     assert "not handed over" in capfd.readouterr().out
     assert inbox.events == []
@@ -188,7 +184,5 @@ def test_a_dag_file_with_the_operator_imports_neither_pandas_nor_great_expectati
         "import sys, ml_event_provider.operators.drift\n"
         "print(sorted({'great_expectations', 'pandas', 'numpy', 'sklearn', 'scipy'} & set(sys.modules)))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.strip().splitlines()[-1] == "[]"

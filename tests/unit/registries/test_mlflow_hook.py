@@ -52,9 +52,7 @@ def test_more_metrics_than_one_call_takes_are_all_logged(
     assert len(stored_run(mlflow_server, run_id)["data"]["metrics"]) == 1_001
 
 
-def test_two_runs_of_one_experiment_share_it(
-    hook: MLflowHook, mlflow_server: MlflowServer, model: str
-) -> None:
+def test_two_runs_of_one_experiment_share_it(hook: MLflowHook, mlflow_server: MlflowServer, model: str) -> None:
     runs = [stored_run(mlflow_server, hook.create_run(model)) for _ in range(2)]
     assert len({run["info"]["experiment_id"] for run in runs}) == 1
 

@@ -27,9 +27,7 @@ PASSWORD = "s3cret-pa55"
 
 def connection(host: str | None, **more: Any) -> Any:
     empty = {"schema": None, "login": None, "password": None, "port": None}
-    return SimpleNamespace(
-        conn_id="mlflow_default", conn_type="ml_events_mlflow", host=host, **{**empty, **more}
-    )
+    return SimpleNamespace(conn_id="mlflow_default", conn_type="ml_events_mlflow", host=host, **{**empty, **more})
 
 
 @pytest.fixture
@@ -49,9 +47,7 @@ def test_reads_tags_aliases_run_and_link_of_a_version(
     hook: MLflowHook, mlflow_server: MlflowServer, model: str
 ) -> None:
     run = hook.create_run("training", run_name="first")
-    hook.register_model_version(
-        model, "s3://bucket/m", run_id=run, tags={"size": "é'\""}, description="the first"
-    )
+    hook.register_model_version(model, "s3://bucket/m", run_id=run, tags={"size": "é'\""}, description="the first")
     hook.set_alias(model, "Champion", "1")
     found = read(mlflow_server.url, model, "1")
     assert found.model == model
@@ -74,9 +70,7 @@ def test_latest_is_the_highest_number_and_has_its_aliases(
 
 
 @pytest.mark.parametrize("quoted", ["it's {}", 'the "{}"'])
-def test_latest_finds_names_with_quotes(
-    hook: MLflowHook, mlflow_server: MlflowServer, model: str, quoted: str
-) -> None:
+def test_latest_finds_names_with_quotes(hook: MLflowHook, mlflow_server: MlflowServer, model: str, quoted: str) -> None:
     name = quoted.format(model)
     hook.register_model_version(name, "s3://bucket/m")
     assert read(mlflow_server.url, name, "latest").version == "1"
@@ -108,9 +102,7 @@ def test_an_unknown_version_is_refused_in_mlflows_words(
     assert "HTTP 4" in str(caught.value)
 
 
-def test_latest_of_an_unknown_model_is_refused_in_mlflows_words(
-    mlflow_server: MlflowServer, model: str
-) -> None:
+def test_latest_of_an_unknown_model_is_refused_in_mlflows_words(mlflow_server: MlflowServer, model: str) -> None:
     with pytest.raises(RegistryRefused, match=r"RESOURCE_DOES_NOT_EXIST: Registered Model .* not found"):
         read(mlflow_server.url, model, "latest")
 
@@ -143,9 +135,7 @@ def test_credentials_are_sent_as_basic_or_bearer(
     assert relay.seen[0][2].get("Authorization") == header
 
 
-def test_credentials_of_netrc_are_not_sent(
-    relay: Relay, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_credentials_of_netrc_are_not_sent(relay: Relay, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login other password other\n")
     monkeypatch.setenv("NETRC", str(netrc))
@@ -212,9 +202,7 @@ def test_what_may_pass_is_no_refusal(
 
 
 def test_a_server_that_is_away_is_named_with_the_reason(relay: Relay) -> None:
-    with pytest.raises(
-        RegistryError, match=r"127\.0\.0\.1:1/api/.* cannot be reached: .*Connection refused"
-    ) as caught:
+    with pytest.raises(RegistryError, match=r"127\.0\.0\.1:1/api/.* cannot be reached: .*Connection refused") as caught:
         read("http://127.0.0.1:1", "m", "1", login="ana", password=PASSWORD)
     assert "0x" not in str(caught.value)
 

@@ -36,9 +36,7 @@ class Scripted:
 def watched(*answers: Any, **changes: Any) -> tuple[Watch, Scripted]:
     """A watch that has looked once for each answer, passing through JSON between the looks."""
     registry = Scripted(*answers)
-    watch = Watch(
-        **{"model": "churn", "version": "latest", "policy": ApprovalPolicy(), "max_errors": 3, **changes}
-    )
+    watch = Watch(**{"model": "churn", "version": "latest", "policy": ApprovalPolicy(), "max_errors": 3, **changes})
     for number in range(len(answers)):
         watch.look(registry, None, timeout=1, now=NOW + timedelta(minutes=number))  # type: ignore[arg-type]
         watch = Watch.from_dict(json.loads(json.dumps(watch.to_dict())))
@@ -79,9 +77,7 @@ def test_errors_are_counted_in_a_row_only() -> None:
 
 
 def test_one_error_too_many_gives_up_in_the_registrys_words() -> None:
-    with pytest.raises(
-        RegistryError, match=r"gave up on version latest of model 'churn' after 3 errors .*: busy"
-    ):
+    with pytest.raises(RegistryError, match=r"gave up on version latest of model 'churn' after 3 errors .*: busy"):
         watched(*[RegistryError("busy")] * 3)
 
 

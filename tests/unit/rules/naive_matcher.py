@@ -24,9 +24,7 @@ Place = dict[int, int]
 
 def matches(pattern: dict[str, Any], event: dict[str, Any]) -> bool:
     """Whether all that is asked outside ``$and`` holds together, and each part of each ``$and`` alone."""
-    return any(
-        all(fulfils(group, event) for group in alternative) for alternative in alternatives(pattern, "")
-    )
+    return any(all(fulfils(group, event) for group in alternative) for alternative in alternatives(pattern, ""))
 
 
 def alternatives(fields: dict[str, Any], prefix: str) -> list[list[list[tuple[str, Any]]]]:
@@ -64,9 +62,7 @@ def flatten(value: Any, path: str | None, place: Place, numbers: Any) -> list[tu
     if isinstance(value, list):
         array = next(numbers)
         return [
-            found
-            for index, item in enumerate(value)
-            for found in flatten(item, path, {**place, array: index}, numbers)
+            found for index, item in enumerate(value) for found in flatten(item, path, {**place, array: index}, numbers)
         ]
     return [] if path is None else [(path, value, place)]
 

@@ -42,18 +42,14 @@ def numeric(draw: st.DrawFn) -> list[Any]:
 
 @st.composite
 def wildcards(draw: st.DrawFn) -> str:
-    parts = draw(
-        st.lists(st.sampled_from(["a", "b", "ab", "-", "B", "c/", "\\*", "/ab-c/", "1"]), max_size=3)
-    )
+    parts = draw(st.lists(st.sampled_from(["a", "b", "ab", "-", "B", "c/", "\\*", "/ab-c/", "1"]), max_size=3))
     stars = [draw(st.sampled_from(["*", ""])) for _ in range(len(parts) + 1)]
     return "".join(star + part for star, part in zip(stars, [*parts, ""], strict=True))
 
 
 some = st.lists(texts, min_size=1, max_size=3)
 filled = texts.filter(bool)
-blocks = st.sampled_from(
-    ["10.0.0.0/8", "10.0.0.0/24", "10.0.0.1/32", "0.0.0.0/0", "::/0", "::1/128", "::/64"]
-)
+blocks = st.sampled_from(["10.0.0.0/8", "10.0.0.0/24", "10.0.0.1/32", "0.0.0.0/0", "::/0", "::1/128", "::/64"])
 paths = st.sampled_from(["a", "b", "a.b", "b.c", "c.d", "a.a.b"])
 operators: st.SearchStrategy[Any] = st.one_of(
     plain,
@@ -68,12 +64,8 @@ operators: st.SearchStrategy[Any] = st.one_of(
     st.builds(lambda found: {"numeric": found}, numeric()),
     st.builds(lambda found: {"exists": found}, st.booleans()),
     st.builds(lambda found: {"cidr": found}, blocks),
-    st.builds(
-        lambda found: {"anything-but": found}, st.one_of(texts, some, numbers, st.lists(numbers, min_size=1))
-    ),
-    st.builds(
-        lambda found: {"anything-but": {"prefix": found}}, st.one_of(filled, st.lists(filled, min_size=1))
-    ),
+    st.builds(lambda found: {"anything-but": found}, st.one_of(texts, some, numbers, st.lists(numbers, min_size=1))),
+    st.builds(lambda found: {"anything-but": {"prefix": found}}, st.one_of(filled, st.lists(filled, min_size=1))),
     st.builds(lambda found: {"anything-but": {"suffix": found}}, filled),
     st.builds(lambda found: {"anything-but": {"equals-ignore-case": found}}, st.one_of(texts, some)),
     st.builds(lambda found: {"anything-but": {"wildcard": found}}, wildcards()),

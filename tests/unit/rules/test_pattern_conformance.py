@@ -60,15 +60,11 @@ def test_rules_do_not_change_each_others_results() -> None:
     index = PatternIndex()
     for case in usable:
         index.add(case["id"], case["pattern"])
-    assert [
-        case["id"] for case in usable if (case["id"] in index.match(case["event"])) != case["matches"]
-    ] == []
+    assert [case["id"] for case in usable if (case["id"] in index.match(case["event"])) != case["matches"]] == []
     for case in usable[::2]:
         index.remove(case["id"])
     left = usable[1::2]
-    assert [
-        case["id"] for case in left if (case["id"] in index.match(case["event"])) != case["matches"]
-    ] == []
+    assert [case["id"] for case in left if (case["id"] in index.match(case["event"])) != case["matches"]] == []
     assert index.names() == sorted(case["id"] for case in left)
 
 

@@ -17,9 +17,7 @@ from ml_event_provider.rules import table as table_module
 from tests.unit.rules import naive_matcher
 from tests.unit.rules.pattern_strategies import events, matching_events, patterns
 
-PROFILE = settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
-)
+PROFILE = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 
 
 def usable(pattern: dict[str, Any]) -> bool:
@@ -143,9 +141,7 @@ def test_a_match_sees_a_change_whole_or_not_at_all() -> None:
         for number in range(300):
             # "left" and "edited" change their patterns in one step: exactly one of them asks for x.
             first = number % 2 == 0
-            index.update(
-                {"left": {"a": ["z" if first else "x"]}, "edited": {"a": ["x" if first else {"prefix": "z"}]}}
-            )
+            index.update({"left": {"a": ["z" if first else "x"]}, "edited": {"a": ["x" if first else {"prefix": "z"}]}})
     finally:
         stop.set()
         for reader in readers:

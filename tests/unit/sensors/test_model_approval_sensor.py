@@ -168,8 +168,7 @@ def test_a_rejection_fails_the_task_for_good_and_says_what_was_rejected(
         run(sensor(model, deferrable=deferrable))
     link = hook.get_version(model).link.replace(relayed.upstream, relayed.url)
     assert str(caught.value) == (
-        f"version 1 of model {model!r} was not approved:"
-        f" rejected (tag 'validation_status' = 'Rejected') {link}"
+        f"version 1 of model {model!r} was not approved: rejected (tag 'validation_status' = 'Rejected') {link}"
     )
     assert [event["data"]["status"] for event in inbox.events] == ["rejected"]
 
@@ -233,9 +232,7 @@ def test_too_many_errors_in_a_row_fail_in_the_registrys_words(
 ) -> None:
     connect(relay.url)
     relay.otherwise = BUSY
-    with pytest.raises(
-        RegistryError, match=r"after 3 errors in a row; the last: .*TEMPORARILY_UNAVAILABLE: busy"
-    ):
+    with pytest.raises(RegistryError, match=r"after 3 errors in a row; the last: .*TEMPORARILY_UNAVAILABLE: busy"):
         run(sensor(model, deferrable=deferrable, max_registry_errors=3))
     assert len(relay.seen) == 3
 
@@ -256,9 +253,7 @@ def test_never_fail_skips_when_the_registry_refuses(relayed: Relay, model: str, 
 
 
 @both
-def test_approval_by_alias(
-    hook: MLflowHook, relayed: Relay, inbox: Inbox, model: str, deferrable: bool
-) -> None:
+def test_approval_by_alias(hook: MLflowHook, relayed: Relay, inbox: Inbox, model: str, deferrable: bool) -> None:
     hook.register_model_version(model, "s3://bucket/a")
     relayed.before = lambda number: hook.set_alias(model, "Champion", "1") if number == 4 else None
     result = run(sensor(model, alias="champion", deferrable=deferrable))
@@ -266,9 +261,7 @@ def test_approval_by_alias(
     assert [event["data"]["previous_status"] for event in inbox.events] == ["pending"]
 
 
-def test_two_waits_for_one_approval_publish_one_id(
-    hook: MLflowHook, relayed: Relay, inbox: Inbox, model: str
-) -> None:
+def test_two_waits_for_one_approval_publish_one_id(hook: MLflowHook, relayed: Relay, inbox: Inbox, model: str) -> None:
     hook.register_model_version(model, "s3://bucket/a", tags={TAG: "approved"})
     run(sensor(model))
     run(sensor(model, version="1", task_id="another"))

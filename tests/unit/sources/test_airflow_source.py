@@ -60,9 +60,7 @@ def task_instance(**changes: Any) -> SimpleNamespace:
 
 
 def task_event(ti: Any = None, state: str = "failed", **more: Any) -> Event:
-    return source.task_instance_event(
-        ti or task_instance(), state=state, workspace="fraud", origin="worker", **more
-    )
+    return source.task_instance_event(ti or task_instance(), state=state, workspace="fraud", origin="worker", **more)
 
 
 def run_event(run: Any = None, state: str = "failed", **more: Any) -> Event:
@@ -114,9 +112,7 @@ def test_dag_run_in_full() -> None:
 
 
 def test_task_instance_in_full() -> None:
-    task = SimpleNamespace(
-        owner="ada", task_type="FitOperator", pool="gpus", dag=SimpleNamespace(tags={"b", "a"})
-    )
+    task = SimpleNamespace(owner="ada", task_type="FitOperator", pool="gpus", dag=SimpleNamespace(tags={"b", "a"}))
     event = task_event(
         task_instance(map_index=4),
         previous_state="running",
@@ -167,9 +163,7 @@ def test_task_instance_in_full() -> None:
 
 
 def test_what_is_unknown_is_absent() -> None:
-    bare = task_instance(
-        map_index=None, try_number=None, max_tries=None, operator=None, queue=None, pool=None
-    )
+    bare = task_instance(map_index=None, try_number=None, max_tries=None, operator=None, queue=None, pool=None)
     bare.hostname, bare.start_date, bare.end_date = "", None, None
     event = task_event(bare, "upstream_failed")
     assert event.data == {
@@ -190,9 +184,7 @@ def test_what_is_unknown_is_absent() -> None:
 
 @pytest.mark.parametrize("state", ["running", "success", "failed"])
 def test_time_is_the_moment_of_the_change(state: str) -> None:
-    assert (
-        run_event(state=state).time == task_event(state=state).time == (START if state == "running" else END)
-    )
+    assert run_event(state=state).time == task_event(state=state).time == (START if state == "running" else END)
 
 
 def test_time_without_zone_is_utc_and_other_zones_are_converted() -> None:

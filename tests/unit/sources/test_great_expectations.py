@@ -47,9 +47,7 @@ def failed() -> Any:
             gxe.ExpectColumnMeanToBeBetween(column="nowhere", min_value=5),
             gxe.ExpectColumnToExist(column="gone"),
             divergence(column="nothing", partition_object=bins, threshold=0.1),
-            gxe.ExpectColumnDistinctValuesToBeInSet(
-                column="country", value_set=[f"c{n}" for n in range(9999)]
-            ),
+            gxe.ExpectColumnDistinctValuesToBeInSet(column="country", value_set=[f"c{n}" for n in range(9999)]),
             gxe.ExpectColumnPairValuesAToBeGreaterThanB(column_A="größe", column_B="amount"),
             gxe.ExpectColumnToExist(column="amount"),
         ],
@@ -273,9 +271,7 @@ def test_drift_names_its_columns_the_drifted_first() -> None:
 def test_drift_is_identified_by_workspace_name_and_time() -> None:
     assert drift().id == drift(drift_coefficient=0.1).id
     assert drift().data["DataDriftId"] == drift(time=MOMENT + timedelta(days=1)).data["DataDriftId"]
-    assert (
-        len({drift().id, drift(name="b").id, drift(workspace="b").id, drift(time=datetime.now(UTC)).id}) == 4
-    )
+    assert len({drift().id, drift(name="b").id, drift(workspace="b").id, drift(time=datetime.now(UTC)).id}) == 4
 
 
 def test_drift_of_very_many_columns_fits_an_event() -> None:

@@ -87,9 +87,7 @@ def test_the_id_names_the_change_whoever_saw_it(same: dict[str, Any]) -> None:
     assert event(**same).id == event().id
 
 
-@pytest.mark.parametrize(
-    "other", [{"old": "in review"}, {"new": "ok"}, {"key": "alias:x"}, {"workspace": "ads"}]
-)
+@pytest.mark.parametrize("other", [{"old": "in review"}, {"new": "ok"}, {"key": "alias:x"}, {"workspace": "ads"}])
 def test_another_change_has_another_id(other: dict[str, Any]) -> None:
     assert event(**other).id != event().id
 

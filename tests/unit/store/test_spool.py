@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 
 
 def event(event_id: str, **data: object) -> Event:
-    return Event(
-        id=event_id, source="/tests", type="tests.thing", time=datetime(2026, 11, 22, tzinfo=UTC), data=data
-    )
+    return Event(id=event_id, source="/tests", type="tests.thing", time=datetime(2026, 11, 22, tzinfo=UTC), data=data)
 
 
 @pytest.fixture
@@ -85,9 +83,7 @@ def test_event_that_is_no_json_is_refused_and_leaves_no_file(spool: Spool) -> No
 
 
 @pytest.mark.parametrize("moment", ["fsync", "rename"])
-def test_crash_while_writing_leaves_nothing_to_read(
-    spool: Spool, monkeypatch: pytest.MonkeyPatch, moment: str
-) -> None:
+def test_crash_while_writing_leaves_nothing_to_read(spool: Spool, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
     class Killed(BaseException):
         pass
 
@@ -143,9 +139,7 @@ def test_draining_stops_when_told(spool: Spool) -> None:
     assert (endpoint.taken, len(spool.waiting())) == (["e-0"], 2)
 
 
-def test_refused_event_is_put_aside_and_its_batch_goes_on(
-    spool: Spool, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_refused_event_is_put_aside_and_its_batch_goes_on(spool: Spool, caplog: pytest.LogCaptureFixture) -> None:
     spool.put([event("good-1"), event("bad"), event("good-2")])
     spool.put([event("later")])
     endpoint = Endpoint("bad")
@@ -250,9 +244,7 @@ def test_file_that_another_drainer_takes_meanwhile_is_no_error(spool: Spool) -> 
 
 
 @pytest.mark.parametrize("batch", [["bad"], ["bad", "worse"]])
-def test_refused_file_that_another_drainer_takes_meanwhile_is_no_error(
-    spool: Spool, batch: list[str]
-) -> None:
+def test_refused_file_that_another_drainer_takes_meanwhile_is_no_error(spool: Spool, batch: list[str]) -> None:
     spool.put([event(one) for one in batch])
     spool.put([event("good")])
     endpoint = Endpoint("bad")

@@ -83,9 +83,7 @@ def test_a_markdown_message_is_taken(target: DingTalkTarget, receiver: Receiver)
     }
 
 
-def test_a_body_that_begins_with_the_title_does_not_repeat_it(
-    target: DingTalkTarget, receiver: Receiver
-) -> None:
+def test_a_body_that_begins_with_the_title_does_not_repeat_it(target: DingTalkTarget, receiver: Receiver) -> None:
     body = "## **Task fit of train failed**\n\nmore"
     target.send(connection(receiver), sample_message(body=body), timeout=5)
     assert receiver.requests[0].json()["markdown"]["text"] == body
@@ -107,9 +105,7 @@ def test_a_card_has_buttons_to_run_and_log(target: DingTalkTarget, receiver: Rec
 
 def test_a_card_without_links_is_sent_as_markdown(target: DingTalkTarget, receiver: Receiver) -> None:
     message = sample_message(run_url="", log_url="")
-    assert (
-        target.send(connection(receiver, message_type="actionCard"), message, timeout=5).code == "errcode 0"
-    )
+    assert target.send(connection(receiver, message_type="actionCard"), message, timeout=5).code == "errcode 0"
     assert receiver.requests[0].json()["msgtype"] == "markdown"
 
 
@@ -224,20 +220,14 @@ def test_every_errcode_has_its_outcome(
     assert "the robot's words" in result.reason
 
 
-@pytest.mark.parametrize(
-    "body", ["", "ok", "[]", "null", "<html>login</html>", '{"success": true}', '"0"', "0"]
-)
-def test_an_answer_without_errcode_is_a_failure(
-    target: DingTalkTarget, receiver: Receiver, body: str
-) -> None:
+@pytest.mark.parametrize("body", ["", "ok", "[]", "null", "<html>login</html>", '{"success": true}', '"0"', "0"])
+def test_an_answer_without_errcode_is_a_failure(target: DingTalkTarget, receiver: Receiver, body: str) -> None:
     receiver.next(Behaviour(body=body))
     result = target.send(connection(receiver), sample_message(), timeout=5)
     assert (result.outcome, result.code) == (Outcome.RETRY, "no errcode")
 
 
-@pytest.mark.parametrize(
-    ("status", "outcome"), [(500, Outcome.RETRY), (404, Outcome.REFUSED), (302, Outcome.REFUSED)]
-)
+@pytest.mark.parametrize(("status", "outcome"), [(500, Outcome.RETRY), (404, Outcome.REFUSED), (302, Outcome.REFUSED)])
 def test_a_status_that_is_no_success_is_none_whatever_the_body_says(
     target: DingTalkTarget, receiver: Receiver, status: int, outcome: Outcome
 ) -> None:
@@ -282,9 +272,7 @@ def test_the_twenty_first_message_of_a_minute_is_held_back(
     assert target.send(robot, sample_message(), timeout=5).outcome is Outcome.DELIVERED
 
 
-def test_several_connections_to_one_robot_share_its_minute(
-    target: DingTalkTarget, receiver: Receiver
-) -> None:
+def test_several_connections_to_one_robot_share_its_minute(target: DingTalkTarget, receiver: Receiver) -> None:
     first, second = connection(receiver), connection(receiver)
     second.conn_id = "other"
     for robot in [first, second] * 10:
@@ -299,9 +287,7 @@ def test_a_share_of_the_minute_can_be_set(target: DingTalkTarget, receiver: Rece
 
 
 @pytest.mark.parametrize("share", ["0", "21", "-1", "many", "1.5"])
-def test_a_share_beyond_the_robots_limit_is_refused(
-    target: DingTalkTarget, receiver: Receiver, share: str
-) -> None:
+def test_a_share_beyond_the_robots_limit_is_refused(target: DingTalkTarget, receiver: Receiver, share: str) -> None:
     result = target.send(connection(receiver, messages_per_minute=share), sample_message(), timeout=5)
     assert (result.outcome, result.code) == (Outcome.REFUSED, "unusable")
 

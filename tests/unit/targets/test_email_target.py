@@ -86,9 +86,7 @@ def test_the_rules_recipients_replace_the_connections(
     assert server.mails[0].recipients == recipients
 
 
-def test_one_refused_recipient_does_not_hide_behind_the_others(
-    target: EmailTarget, server: MailServer
-) -> None:
+def test_one_refused_recipient_does_not_hide_behind_the_others(target: EmailTarget, server: MailServer) -> None:
     server.refuse["bob@team.example"] = "550 5.1.1 no such user"
     result = target.send(connection(server), sample_message(), timeout=5)
     assert result.outcome is Outcome.DELIVERED
@@ -130,10 +128,7 @@ def test_who_has_the_mail_is_known_also_when_the_next_try_fails(target: EmailTar
 
 def test_when_all_have_it_nothing_is_sent(target: EmailTarget, server: MailServer) -> None:
     options = {"skip_recipients": ["ann@team.example", "bob@team.example"]}
-    assert (
-        target.send(connection(server), sample_message(options=options), timeout=5).outcome
-        is Outcome.DELIVERED
-    )
+    assert target.send(connection(server), sample_message(options=options), timeout=5).outcome is Outcome.DELIVERED
     assert server.mails == []
 
 
@@ -179,9 +174,7 @@ def test_a_message_that_is_refused_as_a_whole(
 def test_what_is_no_address_is_refused_without_harm_to_others(
     target: EmailTarget, server: MailServer, address: str
 ) -> None:
-    result = target.send(
-        connection(server), sample_message(options={"to": ["ann@x.example", address]}), timeout=5
-    )
+    result = target.send(connection(server), sample_message(options={"to": ["ann@x.example", address]}), timeout=5)
     assert result.recipients["ann@x.example"] == "delivered"
     assert all(mail.recipients == ["ann@x.example"] for mail in server.mails)
 
@@ -213,13 +206,9 @@ def test_headers_are_the_same_whatever_the_texts(title: str, body: str, delivery
     from datetime import UTC, datetime
 
     message: Message = sample_message(title=title, body=body, delivery_id=delivery_id)
-    mail = compose(
-        message, (title, "ml@airflow.example"), ["ann@x.example"], datetime(2026, 1, 1, tzinfo=UTC)
-    )
+    mail = compose(message, (title, "ml@airflow.example"), ["ann@x.example"], datetime(2026, 1, 1, tzinfo=UTC))
     names = {
-        line.split(b":")[0]
-        for line in mail.as_bytes().split(b"\r\n\r\n")[0].split(b"\r\n")
-        if line[:1] not in b" \t"
+        line.split(b":")[0] for line in mail.as_bytes().split(b"\r\n\r\n")[0].split(b"\r\n") if line[:1] not in b" \t"
     }
     assert names <= {
         *(b"From", b"To", b"Subject", b"Date", b"Message-ID", b"Auto-Submitted"),
@@ -282,9 +271,7 @@ def test_tls_verifies_the_servers_certificate(
         monkeypatch.undo()
         extra = {"disable_ssl": way != "ssl", "disable_tls": False}
         unknown = target.send(connection(server, extra=extra), sample_message(), timeout=5)
-        accepted = target.send(
-            connection(server, extra={**extra, "ssl_context": "none"}), sample_message(), timeout=5
-        )
+        accepted = target.send(connection(server, extra={**extra, "ssl_context": "none"}), sample_message(), timeout=5)
         monkeypatch.setenv("SSL_CERT_FILE", str(authority.path))
         trusted = target.send(connection(server, extra=extra), sample_message(), timeout=5)
     assert (unknown.outcome, unknown.code) == (Outcome.RETRY, "TLS")
@@ -302,9 +289,7 @@ def _unverified(original: Any) -> Any:
     return make
 
 
-def test_a_server_without_starttls_is_refused_with_what_to_do(
-    target: EmailTarget, server: MailServer
-) -> None:
+def test_a_server_without_starttls_is_refused_with_what_to_do(target: EmailTarget, server: MailServer) -> None:
     result = target.send(connection(server, extra={"disable_tls": False}), sample_message(), timeout=5)
     assert (result.outcome, result.code) == (Outcome.REFUSED, "unusable")
     assert "disable_tls" in result.reason
@@ -418,7 +403,5 @@ def test_smtplib_would_call_a_half_refused_mail_a_success(server: MailServer) ->
     """The behaviour that makes this target necessary."""
     server.refuse["bob@team.example"] = "550 5.1.1 no such user"
     with smtplib.SMTP("127.0.0.1", server.port) as client:
-        refused = client.sendmail(
-            "ml@x.example", ["ann@team.example", "bob@team.example"], "Subject: x\r\n\r\ny"
-        )
+        refused = client.sendmail("ml@x.example", ["ann@team.example", "bob@team.example"], "Subject: x\r\n\r\ny")
     assert set(refused) == {"bob@team.example"}

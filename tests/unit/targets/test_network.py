@@ -84,9 +84,7 @@ def test_a_connection_survives_after_a_timeout(network: Network, receiver: Recei
     assert answered(network, receiver.url()).status == 200
 
 
-def test_a_little_time_left_for_one_answer_does_not_shorten_the_next(
-    network: Network, receiver: Receiver
-) -> None:
+def test_a_little_time_left_for_one_answer_does_not_shorten_the_next(network: Network, receiver: Receiver) -> None:
     receiver.next(Behaviour(delay=0.25), Behaviour(delay=0.25))
     assert answered(network, receiver.url(), timeout=0.45).status == 200
     assert answered(network, receiver.url(), timeout=0.45).status == 200

@@ -178,9 +178,7 @@ def test_a_remote_that_repeats_everything_gives_no_secret_away(
 @pytest.mark.parametrize("way", ["send", "check"])
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("allowed", [("127.0.0.1",), ()])
-def test_a_dead_or_forbidden_remote_gives_no_secret_away(
-    name: str, way: str, allowed: tuple[str, ...]
-) -> None:
+def test_a_dead_or_forbidden_remote_gives_no_secret_away(name: str, way: str, allowed: tuple[str, ...]) -> None:
     kind, connection = connections(closed_port())[name]
     network = Network(allowed_hosts=lambda: allowed)
     target: Target = kind(network)

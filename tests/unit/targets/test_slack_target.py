@@ -33,9 +33,7 @@ def bot(receiver: Receiver, **changes: Any) -> SampleConnection:
     return SampleConnection(conn_type="slack", **{"password": SLACK_TOKEN, **changes}, extra=extra)
 
 
-def test_a_webhook_message_has_header_text_context_and_buttons(
-    target: SlackTarget, receiver: Receiver
-) -> None:
+def test_a_webhook_message_has_header_text_context_and_buttons(target: SlackTarget, receiver: Receiver) -> None:
     result = target.send(webhook(receiver), sample_message(), timeout=5)
     assert (result.outcome, result.code) == (Outcome.DELIVERED, "ok")
     document = receiver.requests[0].json()
@@ -112,9 +110,7 @@ def test_every_word_of_a_webhook_has_its_outcome(
 
 
 @pytest.mark.parametrize("way", ["webhook", "bot"])
-def test_throttling_keeps_the_wait_that_was_asked_for(
-    target: SlackTarget, receiver: Receiver, way: str
-) -> None:
+def test_throttling_keeps_the_wait_that_was_asked_for(target: SlackTarget, receiver: Receiver, way: str) -> None:
     body = "rate_limited" if way == "webhook" else '{"ok":false,"error":"ratelimited"}'
     receiver.next(Behaviour(status=429, body=body, headers={"Retry-After": "30"}))
     connection = webhook(receiver) if way == "webhook" else bot(receiver)
@@ -128,9 +124,7 @@ def test_a_removed_webhook_is_told_with_what_to_do(target: SlackTarget, receiver
     assert "make a new one" in result.reason
 
 
-def test_a_bot_posts_to_the_rules_channel_before_the_connections(
-    target: SlackTarget, receiver: Receiver
-) -> None:
+def test_a_bot_posts_to_the_rules_channel_before_the_connections(target: SlackTarget, receiver: Receiver) -> None:
     assert target.send(bot(receiver), sample_message(), timeout=5).outcome is Outcome.DELIVERED
     options = {"channel": "C0123456789"}
     result = target.send(bot(receiver), sample_message(options=options), timeout=5)
@@ -170,9 +164,7 @@ def test_success_of_the_web_api_is_read_from_the_body(
 
 
 @pytest.mark.parametrize("body", ["ok", "", "[]", "{}", '{"ok":"true"}', '{"ok":1}', "null"])
-def test_an_answer_that_is_not_the_web_apis_is_a_failure(
-    target: SlackTarget, receiver: Receiver, body: str
-) -> None:
+def test_an_answer_that_is_not_the_web_apis_is_a_failure(target: SlackTarget, receiver: Receiver, body: str) -> None:
     receiver.next(Behaviour(body=body))
     assert target.send(bot(receiver), sample_message(), timeout=5).outcome is Outcome.RETRY
 
@@ -188,9 +180,7 @@ def test_the_apis_details_are_told(target: SlackTarget, receiver: Receiver) -> N
 
 
 @pytest.mark.parametrize("token", [None, "", "x\r\nEvil: y", "tökén"])
-def test_a_token_that_cannot_be_a_header_is_refused(
-    target: SlackTarget, receiver: Receiver, token: str | None
-) -> None:
+def test_a_token_that_cannot_be_a_header_is_refused(target: SlackTarget, receiver: Receiver, token: str | None) -> None:
     result = target.send(bot(receiver, password=token), sample_message(), timeout=5)
     assert (result.outcome, result.code) == (Outcome.REFUSED, "unusable")
     assert receiver.requests == []
@@ -198,9 +188,7 @@ def test_a_token_that_cannot_be_a_header_is_refused(
 
 @pytest.mark.parametrize("unit", ["word ", "x", "大", "😀", "line\n", "\n\n", "*b* <https://a.example|x> "])
 @pytest.mark.parametrize("title", ["T" * 400, "😀" * 200, ""])
-def test_long_messages_keep_slacks_limits(
-    target: SlackTarget, receiver: Receiver, unit: str, title: str
-) -> None:
+def test_long_messages_keep_slacks_limits(target: SlackTarget, receiver: Receiver, unit: str, title: str) -> None:
     result = target.send(webhook(receiver), sample_message(body=unit * 20_000, title=title), timeout=5)
     assert result.outcome is Outcome.DELIVERED, receiver.requests[0].problem
     for block in receiver.requests[0].json()["blocks"]:

@@ -33,9 +33,7 @@ def test_the_signature_is_that_of_the_standards_example() -> None:
     assert signature == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
-def test_a_standard_message_is_verified_by_the_reference_library(
-    target: WebhookTarget, receiver: Receiver
-) -> None:
+def test_a_standard_message_is_verified_by_the_reference_library(target: WebhookTarget, receiver: Receiver) -> None:
     result = target.send(connection(receiver), sample_message(), timeout=5)
     assert (result.outcome, result.code) == (Outcome.DELIVERED, "HTTP 200")
     (request,) = receiver.requests
@@ -87,9 +85,7 @@ def test_while_a_secret_is_rotated_both_old_and_new_verify(
     Webhook(known).verify(request.body, dict(request.headers))
 
 
-def test_without_a_secret_id_and_timestamp_are_sent_all_the_same(
-    target: WebhookTarget, receiver: Receiver
-) -> None:
+def test_without_a_secret_id_and_timestamp_are_sent_all_the_same(target: WebhookTarget, receiver: Receiver) -> None:
     unsigned = connection(receiver, path="/any", password=None)
     assert target.send(unsigned, sample_message(), timeout=5).outcome is Outcome.DELIVERED
     headers = receiver.requests[0].headers
@@ -139,9 +135,7 @@ def test_structured_cloudevents_are_the_event_itself(target: WebhookTarget, rece
     assert parsed.get_extension("workspace") == "default"
 
 
-def test_binary_cloudevents_are_read_by_the_reference_library(
-    target: WebhookTarget, receiver: Receiver
-) -> None:
+def test_binary_cloudevents_are_read_by_the_reference_library(target: WebhookTarget, receiver: Receiver) -> None:
     event = sample_event(
         subject='train "größer" 大 50%/😀 a+b',
         extensions={"flag": True, "count": 3, "text": "x y"},
@@ -256,9 +250,7 @@ def test_own_headers_are_sent_but_never_replace_the_signature(
         {"X": "a\x00"},
     ],
 )
-def test_headers_that_cannot_be_sent_are_refused(
-    target: WebhookTarget, receiver: Receiver, headers: Any
-) -> None:
+def test_headers_that_cannot_be_sent_are_refused(target: WebhookTarget, receiver: Receiver, headers: Any) -> None:
     result = target.send(connection(receiver, extra={"headers": headers}), sample_message(), timeout=5)
     assert (result.outcome, result.code) == (Outcome.REFUSED, "unusable")
     assert receiver.requests == []

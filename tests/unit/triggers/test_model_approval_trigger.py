@@ -31,9 +31,7 @@ def version(status: str = "") -> tuple[int, dict[str, str], bytes]:
     return 200, JSON, f'{{"model_version": {{"name": "m", "version": "1", "tags": {tags}}}}}'.encode()
 
 
-def trigger(
-    model: str = "m", seconds: float = 60, max_errors: int = 3, **changes: Any
-) -> ModelApprovalTrigger:
+def trigger(model: str = "m", seconds: float = 60, max_errors: int = 3, **changes: Any) -> ModelApprovalTrigger:
     watch = Watch(model=model, version="1", policy=ApprovalPolicy(), max_errors=max_errors)
     settings: dict[str, Any] = {
         "registry": "mlflow",
@@ -92,9 +90,7 @@ async def test_the_loop_goes_on_while_the_registry_is_slow(relay: Relay, connect
     assert watch.decision is not None
 
 
-async def test_the_end_of_the_time_is_no_decision_and_no_error(
-    relay: Relay, connect: Callable[..., str]
-) -> None:
+async def test_the_end_of_the_time_is_no_decision_and_no_error(relay: Relay, connect: Callable[..., str]) -> None:
     connect(relay.url)
     relay.otherwise = version("in review")
     watch, error = await outcome(trigger(seconds=-1))
@@ -118,9 +114,7 @@ async def test_errors_are_waited_out(relay: Relay, connect: Callable[..., str]) 
     assert watch.decision.status is Approval.REJECTED
 
 
-async def test_too_many_errors_end_with_the_registrys_words(
-    relay: Relay, connect: Callable[..., str]
-) -> None:
+async def test_too_many_errors_end_with_the_registrys_words(relay: Relay, connect: Callable[..., str]) -> None:
     connect(relay.url)
     relay.script.append(version("in review"))
     relay.otherwise = BUSY
@@ -158,9 +152,7 @@ async def test_a_rotated_password_is_used_at_the_next_look(relay: Relay, connect
     assert [seen[2].get("Authorization") for seen in relay.seen] == ["Bearer old", "Bearer new"]
 
 
-async def test_a_cancelled_trigger_does_not_wait_for_the_registry(
-    relay: Relay, connect: Callable[..., str]
-) -> None:
+async def test_a_cancelled_trigger_does_not_wait_for_the_registry(relay: Relay, connect: Callable[..., str]) -> None:
     connect(relay.url)
     asked, release = threading.Event(), threading.Event()
     answered: list[bool] = []

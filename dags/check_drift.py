@@ -12,14 +12,14 @@ from ml_event_provider.operators.drift import DriftCheckOperator
 COLUMNS = ["mean radius", "mean texture", "mean smoothness", "mean symmetry"]
 
 
-def training_data(**_):
+def training_data():
     """What the model was trained on; a path or URI of a Parquet or CSV file does as well."""
     from sklearn.datasets import load_breast_cancer
 
     return load_breast_cancer(as_frame=True).data[COLUMNS]
 
 
-def last_week(**_):
+def last_week():
     """The newest data. Two of the four columns are no longer what they were."""
     frame = training_data().sample(500, random_state=7)
     frame["mean radius"] *= 1.3

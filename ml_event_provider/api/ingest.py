@@ -12,7 +12,7 @@ from ml_event_provider import config
 from ml_event_provider.api.completion import complete
 from ml_event_provider.api.security import Caller, may_notify, may_publish
 from ml_event_provider.dispatch.matching import notify_directly
-from ml_event_provider.events.bounds import bounded
+from ml_event_provider.events.bounds import MAX_EVENT_BYTES, bounded
 from ml_event_provider.events.model import Event
 from ml_event_provider.events.wire import read_request
 from ml_event_provider.store import events as store
@@ -29,7 +29,8 @@ async def publish(request: Request, _: Annotated[Caller, Depends(may_publish)]) 
     """
     body = await _body(request)
     # Too large an event is cut, not refused; only the body as a whole has a limit.
-    events = [bounded(event) for event in read_request(request.headers, body, max_event_bytes=len(body) + 1)]
+    largest = config.max_body_bytes() + MAX_EVENT_BYTES
+    events = [bounded(event) for event in read_request(request.headers, body, max_event_bytes=largest)]
     await to_thread.run_sync(_record, events)
     return {"ids": [event.id for event in events]}
 
@@ -68,11 +69,21 @@ async def notify(request: NotificationRequest, _: Annotated[Caller, Depends(may_
     event = bounded(Event.from_dict(request.event))
     targets = [(target.conn_id, target.options) for target in request.targets]
 
-    def work() -> tuple[bool, list[str]]:
-        return notify_directly(event, targets, template=request.template, severity=request.severity, name=request.name)
+    def work() -> tuple[str, bool, list[str]]:
+        with transaction() as connection:
+            (completed,) = complete(connection, [event])
+            new, made = notify_directly(
+                connection,
+                completed,
+                targets,
+                template=request.template,
+                severity=request.severity,
+                name=request.name,
+            )
+        return completed.id, new, made
 
-    new, deliveries = await to_thread.run_sync(work)
-    return {"id": event.id, "new": new, "deliveries": deliveries}
+    event_id, new, made = await to_thread.run_sync(work)
+    return {"id": event_id, "new": new, "deliveries": made}
 
 
 async def _body(request: Request) -> bytes:

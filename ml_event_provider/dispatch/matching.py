@@ -109,6 +109,7 @@ def notification_of(rule: Rule, version: int, seq: int, event: Event) -> NewNoti
 
 
 def notify_directly(
+    connection: Any,
     event: Event,
     targets: Sequence[tuple[str, Mapping[str, Any]]],
     *,
@@ -121,25 +122,25 @@ def notify_directly(
     The same event to the same targets under the same name is one notification, however often it is asked for.
     """
     notification_id = change_id("notification", event.workspace, name, event.source, event.id)
-    with transaction() as connection:
-        new = events.record_one(connection, event)
-        recorded = next(one for one in events.find(connection, event.id) if one.event.source == event.source)
-        notification = NewNotification(
-            id=notification_id,
-            workspace=event.workspace,
-            rule=name,
-            rule_version=0,
-            severity=severity,
-            event_seq=recorded.seq,
-            deliveries=tuple(
-                NewDelivery(
-                    id=change_id("delivery", notification_id, conn_id, position),
-                    conn_id=conn_id,
-                    template=template,
-                    options=options,
-                )
-                for position, (conn_id, options) in enumerate(targets)
-            ),
+    new = events.record_one(connection, event)
+    recorded = next(one for one in events.find(connection, event.id) if one.event.source == event.source)
+    made = tuple(
+        NewDelivery(
+            id=change_id("delivery", notification_id, conn_id, position),
+            conn_id=conn_id,
+            template=template,
+            options=options,
         )
-        deliveries.create(connection, [notification], now=utc_now())
-    return new, [one.id for one in notification.deliveries]
+        for position, (conn_id, options) in enumerate(targets)
+    )
+    notification = NewNotification(
+        id=notification_id,
+        workspace=event.workspace,
+        rule=name,
+        rule_version=0,
+        severity=severity,
+        event_seq=recorded.seq,
+        deliveries=made,
+    )
+    deliveries.create(connection, [notification], now=utc_now())
+    return new, [one.id for one in made]

@@ -104,6 +104,10 @@ class DriftCheckOperator(BaseOperator):
         self.start_time = start_time
         self.end_time = end_time
 
+    def render_template(self, content: Any, *arguments: Any, **more: Any) -> Any:
+        """As Airflow does, except that it would call the callables among the template fields with its own arguments."""
+        return content if callable(content) else super().render_template(content, *arguments, **more)
+
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the check.
 

@@ -293,6 +293,8 @@ def test_a_dag_callback_that_knows_only_the_run_id_gives_the_listeners_event(cli
         message="task_failure",
     )
     assert post(client, told, service()).status_code == 202
+    request = {"event": told.to_dict(), "targets": [{"conn_id": "slack"}]}
+    assert client.post("/ml-events/v1/notifications", json=request, headers=service()).json()["new"] is False
     (kept,) = stored()
     assert kept.data["clear_number"] == 2
     assert kept.data["duration"] == 180.0

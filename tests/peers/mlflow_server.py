@@ -78,12 +78,16 @@ def start(directory: Path) -> MlflowServer:
         )
     server = MlflowServer(f"http://127.0.0.1:{port}", process)
     deadline = time.monotonic() + START_SECONDS
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            if requests.get(f"{server.url}/health", timeout=2).text == "OK":
-                return server
-        except requests.RequestException:
-            time.sleep(0.2)
+    try:
+        while process.poll() is None and time.monotonic() < deadline:
+            try:
+                if requests.get(f"{server.url}/health", timeout=2).text == "OK":
+                    return server
+            except requests.RequestException:
+                time.sleep(0.2)
+    except BaseException:
+        server.stop()
+        raise
     server.stop()
     pytest.fail(f"the MLflow server did not start: {log.read_text()[-2000:]}", pytrace=False)
 

@@ -186,3 +186,13 @@ def test_a_dag_file_with_the_operator_imports_neither_pandas_nor_great_expectati
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_callables_are_not_rendered_with_airflows_own_arguments() -> None:
+    def plain() -> str:
+        return "not called"
+
+    operator = DriftCheckOperator(task_id="drift", name="{{ run_id }}", reference=plain, current=plain)
+    operator.render_template_fields({"run_id": "manual"})
+    assert operator.reference is plain
+    assert operator.name == "manual"

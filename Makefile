@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 MLFLOW := .venv-mlflow
-PIP := -m pip --disable-pip-version-check --quiet
+PIP := -m pip --disable-pip-version-check --quiet --quiet
 
 .PHONY: demo test lint setup benchmarks clean
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from airflow.sdk import Context
+    from jinja2 import Environment
 
     from ml_event_provider.drift.check import Coefficient
     from ml_event_provider.drift.datasets import Dataset
@@ -104,9 +105,12 @@ class DriftCheckOperator(BaseOperator):
         self.start_time = start_time
         self.end_time = end_time
 
-    def render_template(self, content: Any, *arguments: Any, **more: Any) -> Any:
-        """As Airflow does, except that it would call the callables among the template fields with its own arguments."""
-        return content if callable(content) else super().render_template(content, *arguments, **more)
+    def render_template_fields(self, context: Context, jinja_env: Environment | None = None) -> None:
+        """As Airflow does, except that it would call ``reference`` and ``current`` with arguments of its own."""
+        for name in ("reference", "current"):
+            if callable(given := getattr(self, name)):
+                setattr(self, name, lambda given=given, **_: given)
+        super().render_template_fields(context, jinja_env)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the check.

@@ -16,7 +16,7 @@ import time
 import tracemalloc
 from typing import TYPE_CHECKING, Any
 
-from rule_events import KINDS, event
+from benchmarks.rule_events import KINDS, event
 
 from ml_event_provider.rules import PatternIndex
 

@@ -1,4 +1,4 @@
-"""How fast the rule index is: ``python benchmarks/rules.py [--sizes 10 1000] [--kinds exact mixed]``.
+"""How fast the rule index is: ``python -m benchmarks.rules [--sizes 10 1000] [--kinds exact mixed]``.
 
 For each kind of pattern and number of rules: rules built a second (each by its own ``add``), bytes a rule,
 and events matched a second of CPU time in one thread, all different and parsed before. ``repeated`` is that
@@ -17,7 +17,6 @@ import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.rule_events import KINDS, event
-
 from ml_event_provider.rules import PatternIndex
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ SECTION = "ml_events"
 
 
 def _conf() -> Any:
-    """Airflow's configuration: the task SDK's in task processes, which lack the core's database."""
+    """Airflow's configuration, imported when first asked for."""
     from airflow.configuration import conf
 
     return conf

@@ -23,6 +23,10 @@ class HandOverError(MlEventError, RuntimeError):
     """Events could not be handed over to the ingest endpoint within the time allowed."""
 
 
+class Unauthorized(HandOverError):
+    """The ingest endpoint does not know the caller: wrong token, user or password."""
+
+
 class EventRejected(HandOverError):
     """The ingest endpoint refused the events for good; sending them again cannot succeed."""
 

@@ -31,8 +31,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "conn_id": _option(
         "ml_events_default",
         "string",
-        "The connection to the ingest endpoint for processes without a database. Where it does not exist, a"
-        " short-lived service token is minted from [api_auth] jwt_secret.",
+        "The connection to the ingest endpoint for processes without a database. Where this machine holds the API"
+        " server's [api_auth] key, the default needs no connection: a short-lived service token is minted.",
     ),
     "hand_over_seconds": _option(
         "3.0", "float", "The longest that a task process spends handing over its events, in seconds, in all."
@@ -56,7 +56,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "After how many seconds another dispatcher takes over a delivery whose dispatcher died.",
     ),
     "send_timeout_seconds": _option("15.0", "float", "How long one attempt at a target may take, in seconds."),
-    "max_attempts": _option("10", "integer", "After how many failed attempts a delivery becomes a dead letter."),
+    "max_attempts": _option(
+        "34", "integer", "After how many failed attempts a delivery becomes a dead letter. 34 take about a day."
+    ),
     "retry_base_seconds": _option(
         "5.0", "float", "The wait before the first retry in seconds; it doubles for each further one."
     ),
@@ -152,7 +154,7 @@ def _connection_types() -> list[dict[str, Any]]:
                 "body_template": {
                     "label": "Body template",
                     "schema": {"type": ["string", "null"], "format": "multiline"},
-                    "description": "Jinja for the JSON body, for format custom.",
+                    "description": "Jinja for a JSON body of your own (format custom is then meant).",
                 },
             },
         },

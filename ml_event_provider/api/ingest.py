@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from anyio import to_thread
-from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from ml_event_provider import config
-from ml_event_provider.api.completion import complete
+from ml_event_provider.api.body import BodyDep, parsed
 from ml_event_provider.api.security import Caller, may_notify, may_publish
+from ml_event_provider.dispatch.completion import complete
 from ml_event_provider.dispatch.matching import notify_directly
 from ml_event_provider.events.bounds import MAX_EVENT_BYTES, bounded
 from ml_event_provider.events.model import Event
@@ -18,28 +19,30 @@ from ml_event_provider.events.wire import read_request
 from ml_event_provider.store import events as store
 from ml_event_provider.store.engine import transaction
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 router = APIRouter(prefix="/v1")
 
 
 @router.post("/events", status_code=202)
-async def publish(request: Request, _: Annotated[Caller, Depends(may_publish)]) -> dict[str, Any]:
+async def publish(request: Request, _: Annotated[Caller, Depends(may_publish)], body: BodyDep) -> dict[str, Any]:
     """Record one event or a batch, all or nothing; events that are recorded already change nothing.
 
     Answers 202 with the ids in the order of the request.
     """
-    body = await _body(request)
+    # In a thread: reading a large batch takes longer than the API server's event loop may stand still.
+    return {"ids": await to_thread.run_sync(_record, request.headers, body)}
+
+
+def _record(headers: Mapping[str, str], body: bytes) -> list[str]:
     # Too large an event is cut, not refused; only the body as a whole has a limit.
     largest = config.max_body_bytes() + MAX_EVENT_BYTES
-    events = [bounded(event) for event in read_request(request.headers, body, max_event_bytes=largest)]
-    await to_thread.run_sync(_record, events)
-    return {"ids": [event.id for event in events]}
-
-
-def _record(events: list[Event]) -> None:
-    if not events:
-        return
-    with transaction() as connection:
-        store.record(connection, complete(connection, events))
+    events = [bounded(event) for event in read_request(headers, body, max_event_bytes=largest)]
+    if events:
+        with transaction() as connection:
+            store.record(connection, complete(connection, events))
+    return [event.id for event in events]
 
 
 class NotificationTarget(BaseModel):
@@ -64,40 +67,22 @@ class NotificationRequest(BaseModel):
 
 
 @router.post("/notifications", status_code=202)
-async def notify(request: NotificationRequest, _: Annotated[Caller, Depends(may_notify)]) -> dict[str, Any]:
+async def notify(_: Annotated[Caller, Depends(may_notify)], body: BodyDep) -> dict[str, Any]:
     """Record an event and deliver it to the given targets; the same request again changes nothing."""
+    return await to_thread.run_sync(_notify, body)
+
+
+def _notify(body: bytes) -> dict[str, Any]:
+    request = parsed(NotificationRequest, body)
     event = bounded(Event.from_dict(request.event))
-    targets = [(target.conn_id, target.options) for target in request.targets]
-
-    def work() -> tuple[str, bool, list[str]]:
-        with transaction() as connection:
-            (completed,) = complete(connection, [event])
-            new, made = notify_directly(
-                connection,
-                completed,
-                targets,
-                template=request.template,
-                severity=request.severity,
-                name=request.name,
-            )
-        return completed.id, new, made
-
-    event_id, new, made = await to_thread.run_sync(work)
-    return {"id": event_id, "new": new, "deliveries": made}
-
-
-async def _body(request: Request) -> bytes:
-    """The body, read no further than the limit."""
-    limit = config.max_body_bytes()
-    too_large = HTTPException(413, detail=f"the body is larger than {limit} bytes: send smaller batches")
-    length = request.headers.get("content-length", "")
-    if length.isdigit() and int(length) > limit:
-        raise too_large
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > limit:
-            raise too_large
-        chunks.append(chunk)
-    return b"".join(chunks)
+    with transaction() as connection:
+        (completed,) = complete(connection, [event])
+        new, made = notify_directly(
+            connection,
+            completed,
+            [(target.conn_id, target.options) for target in request.targets],
+            template=request.template,
+            severity=request.severity,
+            name=request.name,
+        )
+    return {"id": completed.id, "new": new, "deliveries": made}

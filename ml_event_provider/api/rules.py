@@ -8,6 +8,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict
 
+from ml_event_provider.api.body import BodyDep, parsed
 from ml_event_provider.api.security import Caller, may_publish
 from ml_event_provider.dispatch.matching import Rules
 from ml_event_provider.events.model import Event
@@ -27,21 +28,22 @@ class EvaluationRequest(BaseModel):
 
 
 @router.post("/evaluate")
-async def evaluate(request: EvaluationRequest, _: Annotated[Caller, Depends(may_publish)]) -> dict[str, Any]:
+async def evaluate(_: Annotated[Caller, Depends(may_publish)], body: BodyDep) -> dict[str, Any]:
     """The enabled rules that match an event, with their targets; nothing is recorded or sent."""
-    event = Event.from_dict(request.event)
+    return await to_thread.run_sync(_evaluate, body)
 
-    def work() -> list[dict[str, Any]]:
-        with transaction() as connection:
-            _rules.refresh(connection)
-        return [
-            {
-                "workspace": rule.workspace,
-                "name": rule.name,
-                "severity": str(rule.severity),
-                "targets": [target.conn_id for target in rule.targets],
-            }
-            for rule in _rules.match(event)
-        ]
 
-    return {"matched": await to_thread.run_sync(work)}
+def _evaluate(body: bytes) -> dict[str, Any]:
+    event = Event.from_dict(parsed(EvaluationRequest, body).event)
+    with transaction() as connection:
+        _rules.refresh(connection)
+    matched = [
+        {
+            "workspace": rule.workspace,
+            "name": rule.name,
+            "severity": str(rule.severity),
+            "targets": [target.conn_id for target in rule.targets],
+        }
+        for rule in _rules.match(event)
+    ]
+    return {"matched": matched}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from airflow.cli.cli_config import ActionCommand, Arg, CLICommand, GroupCommand, lazy_load_command
 
 WORKSPACE = Arg(("-w", "--workspace"), help="the workspace (default: [ml_events] workspace)", default="")
+ONLY_WORKSPACE = Arg(("-w", "--workspace"), help="only this workspace (default: all)", default="")
 OUTPUT = Arg(
     ("-o", "--output"),
     help="how to print: a table for people, JSON for programs",
@@ -14,7 +15,11 @@ OUTPUT = Arg(
 LIMIT = Arg(("-n", "--limit"), help="how many at the most (default: 50)", type=int, default=50)
 NAME = Arg(("name",), help="the rule's name")
 RULE_FILES = Arg(("-f", "--file"), help="a YAML or JSON file, or a folder of them", required=True)
-EVENT = Arg(("--event",), help="a recorded event's id, or a file with an event as CloudEvents JSON", required=True)
+EVENT = Arg(
+    ("--event",),
+    help="a recorded event's id, a file with an event as CloudEvents JSON, or a type (for a sample)",
+    required=True,
+)
 
 
 def _do(module: str, function: str):  # type: ignore[no-untyped-def]
@@ -41,7 +46,7 @@ EVENTS = (
         name="list",
         help="the newest recorded events",
         func=_do("events", "list_events"),
-        args=(Arg(("--type",), help="only types that begin so", default=""), WORKSPACE, LIMIT, OUTPUT),
+        args=(Arg(("--type",), help="only types that begin so", default=""), ONLY_WORKSPACE, LIMIT, OUTPUT),
     ),
     ActionCommand(
         name="show",
@@ -70,7 +75,7 @@ RULES = (
         func=_do("rules", "apply"),
         args=(RULE_FILES, Arg(("--plan",), help="only say what would be done", action="store_true")),
     ),
-    ActionCommand(name="list", help="all rules", func=_do("rules", "list_rules"), args=(WORKSPACE, OUTPUT)),
+    ActionCommand(name="list", help="all rules", func=_do("rules", "list_rules"), args=(ONLY_WORKSPACE, OUTPUT)),
     ActionCommand(name="show", help="one rule as YAML", func=_do("rules", "show"), args=(NAME, WORKSPACE)),
     ActionCommand(name="enable", help="switch a rule on", func=_do("rules", "enable"), args=(NAME, WORKSPACE)),
     ActionCommand(name="disable", help="switch a rule off", func=_do("rules", "disable"), args=(NAME, WORKSPACE)),
@@ -82,7 +87,7 @@ RULES = (
         args=(
             EVENT,
             Arg(("-f", "--file"), help="rules from files instead of the store's", default=""),
-            WORKSPACE,
+            ONLY_WORKSPACE,
         ),
     ),
     ActionCommand(

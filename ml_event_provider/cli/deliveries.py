@@ -30,7 +30,7 @@ def show(args: Any) -> None:
         one = deliveries.get(connection, args.id)
         attempts = deliveries.attempts_of(connection, args.id)
     for name, value in _row(one).items():
-        print(f"{name + ':':<16}{value}")
+        print(f"{name + ':':<17} {'-' if value is None else value}")
     columns = ("number", "started_at", "milliseconds", "outcome", "code", "reason")
     show_rows([attempt._asdict() for attempt in attempts], columns, "table", empty="not tried yet")
 
@@ -42,7 +42,7 @@ def retry(args: Any) -> None:
         raise NotFound("name one delivery's id, or --all-dead")
     with transaction() as connection:
         count = deliveries.send_again(connection, delivery_id=args.id, all_dead=args.all_dead)
-    print(f"{count} delivery(ies) will be sent again under their old ids")
+    print(f"{count} to be sent again, each under its old id")
 
 
 def _row(one: Delivery) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from ml_event_provider.exceptions import MlEventError
+from ml_event_provider.store.engine import tables_missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,6 +26,11 @@ def command(function: Callable[[Any], int | None]) -> Callable[[Any], None]:
             code = function(args)
         except MlEventError as error:
             print(f"error: {error}", file=sys.stderr)
+            raise SystemExit(1) from None
+        except Exception as error:
+            if not tables_missing(error):
+                raise
+            print("error: the ml_event_ tables do not exist: run `airflow db migrate`", file=sys.stderr)
             raise SystemExit(1) from None
         if code:
             raise SystemExit(code)

@@ -18,7 +18,7 @@ from ml_event_provider.store.engine import transaction
 @command
 def apply(args: Any) -> None:
     """Create and change rules as the files say; all or nothing."""
-    loaded = load_rules(Path(args.file))
+    loaded = [_in_workspace(rule) for rule in load_rules(Path(args.file))]
     with transaction() as connection:
         done = [
             (
@@ -44,7 +44,7 @@ def list_rules(args: Any) -> None:
             **one._asdict(),
             "on": ", ".join(one.definition.get("on") or ()) or "(pattern)",
             "targets": ", ".join(
-                target if isinstance(target, str) else target["conn_id"] for target in one.definition["targets"]
+                target if isinstance(target, str) else target["conn_id"] for target in one.definition.get("targets", ())
             ),
         }
         for one in found
@@ -89,20 +89,18 @@ def test(args: Any) -> int:
     """Say for each rule whether it matches an event, and if not, what failed; exit 1 if none matches."""
     event = event_named(args.event)
     if args.file:
-        candidates = load_rules(Path(args.file))
+        candidates = [_in_workspace(rule) for rule in load_rules(Path(args.file))]
     else:
-        with transaction() as connection:
-            stored = rules.all_rules(connection, workspace=args.workspace)
-        candidates = [Rule.model_validate(one.definition) for one in stored]
-    matched = {rule.name for rule in RuleSet(candidates).match(event)}
+        candidates = _stored_rules(args.workspace)
+    matched = {(rule.workspace, rule.name) for rule in RuleSet(candidates).match(event)}
     document = json.loads(event.to_json())
     for rule in candidates:
-        verdict = "matches" if rule.name in matched else "disabled" if not rule.enabled else "does not match"
-        print(f"{rule.name}: {verdict}")
-        if rule.name not in matched:
+        matches = (rule.workspace, rule.name) in matched
+        print(f"{rule.name}: {'matches' if matches else 'does not match' if rule.enabled else 'disabled'}")
+        if not matches:
             for found in explain(rule.pattern(), document):
                 if not found.passed:
-                    print(f"    {found.path}: wants {found.predicate}, found {found.found}")
+                    print(f"    {found.path}: wants {found.predicate}, found {_shown(found.found)}")
     return 0 if matched else 1
 
 
@@ -110,6 +108,39 @@ def test(args: Any) -> int:
 def schema(_: Any) -> None:
     """Print the JSON Schema of rule files."""
     print(json.dumps(rule_json_schema(), indent=2, ensure_ascii=False))
+
+
+def _shown(value: Any) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except TypeError:
+        return str(value)
+
+
+def _in_workspace(rule: Rule) -> Rule:
+    """The rule; one that names no workspace belongs to ``[ml_events] workspace``."""
+    if "workspace" in rule.model_fields_set:
+        return rule
+    return rule.model_copy(update={"workspace": config.workspace()})
+
+
+def _definition(rule: Rule) -> dict[str, Any]:
+    """What the store keeps: what was written, not what is the default anyway."""
+    written = rule.model_dump(mode="json", exclude_defaults=True)
+    return {"name": rule.name, "workspace": rule.workspace, **written}
+
+
+def _stored_rules(workspace: str) -> list[Rule]:
+    """The store's rules. One that cannot be used is said and left out, as the dispatcher does."""
+    with transaction() as connection:
+        stored = rules.all_rules(connection, workspace=workspace)
+    usable: list[Rule] = []
+    for one in stored:
+        try:
+            usable.append(Rule.model_validate(one.definition))
+        except ValueError as error:
+            print(f"{one.name}: cannot be used: {error}")
+    return usable
 
 
 def _workspace(args: Any) -> str:

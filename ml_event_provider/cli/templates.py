@@ -19,7 +19,7 @@ def render(args: Any) -> None:
     samples = sample_events()
     if not args.event:
         raise NotFound(f"--event is missing: an event's id, a file, or one of {', '.join(samples)}")
-    event = samples.get(args.event) or event_named(args.event)
+    event = event_named(args.event)
     channels = {target.channel: target for target in extensions.targets().values()}
     if args.channel and args.channel not in channels:
         raise NotFound(f"no channel {args.channel!r}; there are {', '.join(sorted(channels))}")

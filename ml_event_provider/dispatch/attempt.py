@@ -6,6 +6,7 @@ import logging
 import time
 from dataclasses import replace
 from datetime import timedelta
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from ml_event_provider import config, extensions
@@ -52,7 +53,7 @@ class Connections:
         except AirflowNotFoundException:
             self._known.pop(conn_id, None)
             raise UnknownTarget(
-                f"there is no Airflow connection {conn_id!r}: create it, then send the delivery again"
+                f"there is no Airflow connection {conn_id!r}: create it, and the next try finds it"
             ) from None
         self._known[conn_id] = (self._clock() + CONNECTION_SECONDS, connection)
         return connection
@@ -82,12 +83,12 @@ class Sender:
         """Try once and say what becomes of the delivery. Never raises."""
         started_at, started = self._now(), time.monotonic()
         try:
-            result = self._send(delivery)
+            result = checked(self._send(delivery))
         except UnknownTarget as error:
             # Someone may create the connection at any moment: retried like an unreachable target.
             result = Result.retry("no target", str(error))
         except Exception as error:
-            log.exception("Delivery %s to %s failed in our own code", delivery.id, delivery.conn_id)
+            log.exception("Delivery %s to %s failed in the target's or our own code", delivery.id, delivery.conn_id)
             result = Result.retry("internal", f"{type(error).__name__} while sending; see the dispatcher's log")
         milliseconds = round((time.monotonic() - started) * 1000)
         return self._settlement(delivery, result, started_at, milliseconds)
@@ -156,9 +157,9 @@ class Sender:
             return replace(settled, state=DeliveryState.DELIVERED)
         if result.outcome is Outcome.REFUSED:
             return settled
-        wait = self._policy.wait(
-            max(number, 1) if result.attempted else 1, jitter=self._random(), retry_after=result.retry_after
-        )
+        # What was held back was not tried: it must not die of it, however few tries there are.
+        tried = number if result.attempted else 0
+        wait = self._policy.wait(tried, jitter=self._random(), retry_after=result.retry_after)
         if wait is None:
             return settled
         return replace(
@@ -169,12 +170,29 @@ class Sender:
         )
 
 
+def checked(result: Result) -> Result:
+    """A target's result, fit to be stored whatever the target put into it.
+
+    :raises TypeError: if it is none.
+    """
+    if not isinstance(result, Result):
+        raise TypeError(f"the target answered {type(result).__name__}, not a Result")
+    wait = result.retry_after
+    return replace(
+        result,
+        outcome=Outcome(result.outcome),
+        code=str(result.code or "").replace("\0", ""),
+        reason=str(result.reason or "").replace("\0", ""),
+        retry_after=wait if isinstance(wait, int | float) and isfinite(wait) else None,
+    )
+
+
 def _without_reached(options: dict[str, Any], result: Result) -> dict[str, Any] | None:
     """The options for the next try: recipients that took the message already do not get it again."""
     reached = sorted(who for who, answer in result.recipients.items() if answer == "delivered")
     if not reached:
         return None
-    return {**options, "skip_recipients": sorted({*options.get("skip_recipients", ()), *reached})}
+    return {**options, "skip_recipients": sorted({*(options.get("skip_recipients") or ()), *reached})}
 
 
 def default_renderer() -> Renderer:

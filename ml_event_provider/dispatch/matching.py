@@ -121,7 +121,7 @@ def notify_directly(
 
     The same event to the same targets under the same name is one notification, however often it is asked for.
     """
-    notification_id = change_id("notification", event.workspace, name, event.source, event.id)
+    notification_id = change_id("direct", event.workspace, name, event.source, event.id)
     new = events.record_one(connection, event)
     recorded = next(one for one in events.find(connection, event.id) if one.event.source == event.source)
     made = tuple(

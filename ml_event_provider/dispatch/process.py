@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from ml_event_provider import config
 from ml_event_provider.dispatch.attempt import Connections, Sender, default_renderer
+from ml_event_provider.dispatch.completion import complete
 from ml_event_provider.dispatch.matching import Rules, match_batch
 from ml_event_provider.dispatch.reconciler import Reconciler
 from ml_event_provider.dispatch.retry import RetryPolicy
@@ -32,6 +33,7 @@ from ml_event_provider.store.spool import Spool
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ml_event_provider.events.model import Event
     from ml_event_provider.store.deliveries import Delivery, Settlement
 
 log = logging.getLogger(__name__)
@@ -43,6 +45,8 @@ HEARTBEAT_SECONDS = 5.0
 #: A dispatcher that was silent for this long does not count as alive.
 SILENT_SECONDS = 30.0
 HOUSEKEEPING_SECONDS = 1.0
+#: How long one housekeeping job may keep the others waiting.
+TURN_SECONDS = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,15 @@ class Settings:
 
     @classmethod
     def from_config(cls) -> Settings:
-        """As ``[ml_events]`` says."""
+        """As ``[ml_events]`` says.
+
+        :raises ValueError: if a lease would run out while its delivery is being sent.
+        """
+        if config.lease_seconds() < 2 * config.send_timeout_seconds():
+            raise ValueError(
+                f"[ml_events] lease_seconds = {config.lease_seconds():g} is shorter than twice send_timeout_seconds ="
+                f" {config.send_timeout_seconds():g}: a delivery could be sent twice at the same time"
+            )
         return cls(
             poll=config.poll_seconds(),
             workers=config.send_workers(),
@@ -87,7 +99,7 @@ class DispatcherProcess:
         self._idle = threading.Event()
         self.id = f"{socket.gethostname()[:60]}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._rules = Rules()
-        self._settled: queue.SimpleQueue[Settlement] = queue.SimpleQueue()
+        self._settled: queue.SimpleQueue[Settlement | None] = queue.SimpleQueue()
         self._under_way = 0
         self._sender = Sender(
             policy=settings.policy,
@@ -170,7 +182,12 @@ class DispatcherProcess:
         return bool(leased)
 
     def _attempt(self, delivery: Delivery) -> None:
-        settlement = self._sender.attempt(delivery)
+        settlement: Settlement | None = None
+        try:
+            settlement = self._sender.attempt(delivery)
+        finally:
+            # Whatever happened, the main loop must learn that this delivery is not under way any more.
+            self._settled.put(settlement)
         log.info(
             "delivery=%s event=%s rule=%s target=%s attempt=%d outcome=%s code=%r ms=%d state=%s",
             delivery.id,
@@ -184,11 +201,10 @@ class DispatcherProcess:
             settlement.state,
         )
         count(f"deliveries_{settlement.state}")
-        self._settled.put(settlement)
 
     def _settle(self, wait: float = 0.0) -> bool:
         """Record the attempts that ended; keep them for the next try if the database cannot."""
-        settled: list[Settlement] = []
+        settled: list[Settlement | None] = []
         try:
             while True:
                 settled.append(self._settled.get(timeout=wait) if wait and not settled else self._settled.get_nowait())
@@ -198,7 +214,7 @@ class DispatcherProcess:
             return False
         try:
             with transaction() as connection:
-                deliveries.settle(connection, settled, owner=self.id, now=utc_now())
+                deliveries.settle(connection, [one for one in settled if one], owner=self.id, now=utc_now())
         except Exception:
             for one in settled:
                 self._settled.put(one)
@@ -220,7 +236,7 @@ class DispatcherProcess:
         spool = Spool(config.spool_directory())
         jobs: list[tuple[str, float, Callable[[], object]]] = [
             ("heartbeat", HEARTBEAT_SECONDS, self._beat),
-            ("spool", HOUSEKEEPING_SECONDS, lambda: spool.drain(events.record_now)),
+            ("spool", HOUSEKEEPING_SECONDS, lambda: spool.drain(record_spooled, go_on=turn())),
         ]
         if self._settings.reconcile_every > 0:
             jobs.append(("tables", HOUSEKEEPING_SECONDS, lambda: self._alone("tables", reconciler.read_tables)))
@@ -232,7 +248,7 @@ class DispatcherProcess:
                 )
             )
         if self._settings.retention_days > 0:
-            jobs.append(("prune", 3600.0, lambda: self._alone("prune", self._prune)))
+            jobs.append(("prune", 60.0, lambda: self._alone("prune", self._prune)))
         due = dict.fromkeys((name for name, _, _ in jobs), 0.0)
         while not self._stopping.is_set():
             if self._parent is not None and os.getppid() != self._parent:
@@ -261,7 +277,7 @@ class DispatcherProcess:
 
     def _prune(self) -> None:
         before = utc_now() - timedelta(days=self._settings.retention_days)
-        pruned = retention.prune(before, go_on=lambda: not self._stopping.is_set())
+        pruned = retention.prune(before, go_on=turn())
         if pruned:
             log.info("Pruned %d event(s) recorded before %s", pruned, before.isoformat())
 
@@ -298,6 +314,18 @@ class DispatcherProcess:
             count("dispatcher_errors")
             self._stopping.wait(0.2)
             return False
+
+
+def turn() -> Callable[[], bool]:
+    """Says for ``TURN_SECONDS`` from here on that a job may go on; the rest waits for its next turn."""
+    end = time.monotonic() + TURN_SECONDS
+    return lambda: time.monotonic() < end
+
+
+def record_spooled(spooled: list[Event]) -> None:
+    """Record events from the spool as the ingest endpoint would have."""
+    with transaction() as connection:
+        events.record(connection, complete(connection, spooled))
 
 
 def count(name: str, amount: int = 1) -> None:

@@ -66,7 +66,8 @@ class Reconciler:
             fresh = airflow_tables.runs_after(connection, position, BATCH)
             # A run whose id committed late: among the active ones, or ended at once but young.
             late = airflow_tables.young_runs(connection, above=position - OVERLAP, upto=position, since=now - LATE)
-            cursors.watch(connection, [*late, *fresh, *airflow_tables.active_runs(connection)], now=now)
+            told = self._told_of(connection, now)
+            cursors.watch(connection, [*late, *fresh, *told, *airflow_tables.active_runs(connection)], now=now)
             if fresh:
                 cursors.move(connection, "dag_run", fresh[-1])
         with transaction() as connection:
@@ -82,6 +83,16 @@ class Reconciler:
         for event in missing:
             log.info("Recorded unreported %s of %s", event.type, event.subject)
         return missing
+
+    def _told_of(self, connection: Any, now: datetime) -> list[int]:
+        """The runs of which our own events tell since the last time: an old one may have been cleared and ended."""
+        found = cursors.read(connection, "dag_run_event")
+        if found is None:
+            cursors.start(connection, "dag_run_event", events.newest(connection), now=now)
+            return []
+        position, named = events.dag_runs_after(connection, found[0], BATCH)
+        cursors.move(connection, "dag_run_event", position)
+        return airflow_tables.runs_named(connection, named)
 
     def _unreported_runs(self, connection: Any, runs: list[Any], since: datetime, now: datetime) -> list[Event]:
         ended = [

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class RetryPolicy:
     """Exponential back-off with jitter. Times in seconds."""
 
-    max_attempts: int = 10
+    max_attempts: int = 34
     base: float = 5.0
     longest: float = 3600.0
 

@@ -7,6 +7,7 @@ own).
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 import warnings
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from ml_event_provider.exceptions import EventRejected, HandOverError
+from ml_event_provider.exceptions import EventRejected, HandOverError, Unauthorized
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -110,6 +111,9 @@ def _client(verify: bool, secure: bool) -> httpx.Client:
     return httpx.Client(verify=verify if secure else False, follow_redirects=False)
 
 
+# Two processes must not share one kept-alive connection.
+os.register_at_fork(after_in_child=_client.cache_clear)
+
 _tokens: dict[Endpoint, tuple[str, float]] = {}
 
 
@@ -124,7 +128,8 @@ def call(
     """POST to the ingest API and return its JSON answer; ``deadline`` is a ``time.monotonic()`` value.
 
     :raises EventRejected: if it refused the body for good (400, 413, 422).
-    :raises HandOverError: for everything else: unreachable, too slow, 401, 403, 5xx.
+    :raises Unauthorized: if it does not know the caller (401).
+    :raises HandOverError: for everything else: unreachable, too slow, 403, 5xx.
     """
     answer = _post(endpoint, path, body, content_type, _token(endpoint, deadline), deadline)
     if answer.status_code == 401 and endpoint in _tokens:
@@ -139,6 +144,8 @@ def call(
     # Not 403: whoever lacks a right gets it some day, and the events must not be lost until then.
     if answer.status_code in {400, 413, 422}:
         raise EventRejected(problem)
+    if answer.status_code == 401:
+        raise Unauthorized(problem)
     raise HandOverError(problem)
 
 

@@ -5,21 +5,27 @@ from __future__ import annotations
 import logging
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk.bases.hook import BaseHook
+from airflow.sdk.exceptions import AirflowNotFoundException
 
 from ml_event_provider import config
-from ml_event_provider.exceptions import EventRejected, HandOverError, InvalidEvent
+from ml_event_provider.exceptions import EventRejected, HandOverError, InvalidEvent, Unauthorized
 from ml_event_provider.hooks import ingest
 from ml_event_provider.store.spool import Spool
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from ml_event_provider.events.model import Event
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: Whether this process has learnt that this machine's key is not the API server's.
+_foreign_key = False
 
 
 class MlEventHook(BaseHook):
@@ -46,11 +52,42 @@ class MlEventHook(BaseHook):
 
         :raises HandOverError: if there is neither the connection nor a key to mint a token with.
         """
+        return ingest.local_endpoint() if self._mints() else self._connected()
+
+    def _mints(self) -> bool:
         name = self.ml_events_conn_id
         in_environment = f"AIRFLOW_CONN_{name.upper()}" in os.environ
-        if name == self.default_conn_name and not in_environment and ingest.can_mint():
-            return ingest.local_endpoint()
-        connection = self.get_connection(name)
+        return name == self.default_conn_name and not in_environment and not _foreign_key and ingest.can_mint()
+
+    def _at_endpoint(self, send: Callable[[ingest.Endpoint], T]) -> tuple[ingest.Endpoint, T]:
+        """What ``send`` gives at the endpoint, and the endpoint that took it.
+
+        Airflow writes itself a random ``jwt_secret`` wherever it finds none, so a machine may hold a key that the API
+        server does not know. There, and from then on in this process, the connection is used.
+        """
+        global _foreign_key
+        mints = self._mints()
+        endpoint = self.get_conn()
+        try:
+            return endpoint, send(endpoint)
+        except Unauthorized as refused:
+            if not mints:
+                raise
+            try:
+                endpoint = self._connected()
+            except HandOverError as missing:
+                raise Unauthorized(
+                    f"{refused}: the key in [api_auth] of this machine is not the API server's, and {missing}"
+                ) from None
+            _foreign_key = True
+            return endpoint, send(endpoint)
+
+    def _connected(self) -> ingest.Endpoint:
+        name = self.ml_events_conn_id
+        try:
+            connection = self.get_connection(name)
+        except AirflowNotFoundException as error:
+            raise HandOverError(f"there is no connection {name!r}: create it (type 'ml_events'): {error}") from None
         host = (connection.host or "").rstrip("/")
         if not host:
             raise HandOverError(f"connection {name!r} has no host: set it to the API server's URL")
@@ -81,8 +118,7 @@ class MlEventHook(BaseHook):
             return []
         deadline = time.monotonic() + self.seconds
         try:
-            endpoint = self.get_conn()
-            ids = ingest.send_events(endpoint, events, deadline=deadline)
+            endpoint, ids = self._at_endpoint(lambda endpoint: ingest.send_events(endpoint, events, deadline=deadline))
         except (EventRejected, InvalidEvent):
             raise
         except Exception as error:
@@ -164,12 +200,13 @@ class MlEventHook(BaseHook):
         :raises HandOverError: if the endpoint could not be reached in time.
         """
         deadline = time.monotonic() + max(self.seconds, 10.0)
-        return ingest.send_json(self.get_conn(), path, document, deadline=deadline)
+        return self._at_endpoint(lambda endpoint: ingest.send_json(endpoint, path, document, deadline=deadline))[1]
 
     def test_connection(self) -> tuple[bool, str]:
         """Hand over an empty batch and say what the API server said."""
         try:
-            ingest.send_events(self.get_conn(), [], deadline=time.monotonic() + 10.0)
+            deadline = time.monotonic() + 10.0
+            self._at_endpoint(lambda endpoint: ingest.send_events(endpoint, [], deadline=deadline))
         except Exception as error:  # noqa: BLE001 - whatever went wrong is the answer
             return False, str(error)
         return True, "The ingest endpoint accepts events."

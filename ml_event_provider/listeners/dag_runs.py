@@ -15,6 +15,11 @@ from ml_event_provider.listeners.guard import guarded
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
 
+    from ml_event_provider.events.model import Event
+
+#: How often one dag run may be set to the same state by hand, with the other between, and still be told of.
+MOST_REPETITIONS = 10
+
 
 @hookimpl
 @guarded
@@ -42,23 +47,41 @@ def _record(dag_run: DagRun, state: str, message: str) -> None:
     from ml_event_provider.store import events
     from ml_event_provider.store.airflow_tables import workspace_of
 
+    if str(getattr(dag_run.state, "value", dag_run.state)) != state:
+        # Airflow also tells of a state asked for by hand that a pending teardown puts off.
+        return
     dag = dag_run.dag
     tags = set(getattr(dag, "tags", None) or ())
     if not capture.dag_is_captured(dag_run.dag_id, tags):
         return
+    origin = origin_of_process()
     with events.savepoint_of(dag_run) as connection:
-        event = dag_run_event(
-            dag_run,
-            state=state,
-            previous_state=_previous_state(dag_run),
-            message=message or "",
-            workspace=workspace_of(connection, dag_run.dag_id),
-            origin=origin_of_process(),
-            base_url=config.airflow_base_url(),
-            owner=str(getattr(dag, "owner", "") or ""),
-            tags=tags,
-        )
-        events.record_one(connection, event)
+        workspace = workspace_of(connection, dag_run.dag_id)
+
+        def described(state: str, repetition: int) -> Event:
+            return dag_run_event(
+                dag_run,
+                state=state,
+                previous_state=_previous_state(dag_run),
+                message=message or "",
+                workspace=workspace,
+                origin=origin,
+                base_url=config.airflow_base_url(),
+                owner=str(getattr(dag, "owner", "") or ""),
+                tags=tags,
+                repetition=repetition,
+            )
+
+        if not events.record_one(connection, described(state, 0)) and origin == "api-server":
+            # Set by hand to a state that this run has had before: a change of its own if another came between.
+            ids = {
+                described(name, number).id: (name, number)
+                for name in ("success", "failed")
+                for number in range(MOST_REPETITIONS)
+            }
+            recorded = [ids[event_id] for event_id in events.recorded_of(connection, list(ids))]
+            if recorded[-1][0] != state:
+                events.record_one(connection, described(state, sum(name == state for name, _ in recorded)))
 
 
 def origin_of_process() -> str:

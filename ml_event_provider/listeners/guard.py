@@ -18,13 +18,15 @@ def guarded(listener: Callable[P, None]) -> Callable[P, None]:
     """The listener, with whatever it raises logged and counted (``ml_events.listener_errors``) instead.
 
     Also ``BaseException``: a task's time-out raises one wherever the process happens to be, and a listener that
-    raises starves those after it.
+    raises starves those after it. Not an order to end: the scheduler's SIGTERM handler raises ``SystemExit``.
     """
 
     @wraps(listener)
     def safe(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             listener(*args, **kwargs)
+        except (SystemExit, KeyboardInterrupt):
+            raise
         except BaseException:
             log.exception("ML events: %s failed; the state change itself is not affected", listener.__name__)
             count("listener_errors")

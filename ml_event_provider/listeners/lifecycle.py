@@ -48,29 +48,42 @@ def _supervise(job: Any) -> None:
     wait = 1.0
     while not _stopping.is_set():
         started = time.monotonic()
-        child = subprocess.Popen(  # noqa: S603 - our own command
-            [sys.executable, "-m", "airflow", "ml-events", "dispatcher", "--parent", str(os.getpid())],
-            stdin=subprocess.DEVNULL,
-            env={**os.environ, "_AIRFLOW_PROCESS_CONTEXT": "server"},
-        )
-        while child.poll() is None and not _stopping.is_set():
-            _stopping.wait(0.5)
+        try:
+            ended = f"ended with code {_run_dispatcher()}"
+        except OSError as error:
+            ended = f"cannot be started: {error}"
         if _stopping.is_set():
-            child.terminate()
-            child.wait()
             return
         wait = 1.0 if time.monotonic() - started > 60 else min(60.0, wait * 2)
-        log.error("The embedded dispatcher ended with code %s; started again in %g s", child.returncode, wait)
+        log.error("The embedded dispatcher %s; started again in %g s", ended, wait)
         _stopping.wait(wait)
+
+
+def _run_dispatcher() -> int:
+    """Run a dispatcher until it ends or is to end; return its exit code.
+
+    :raises OSError: if it cannot be started.
+    """
+    child = subprocess.Popen(  # noqa: S603 - our own command
+        [sys.executable, "-m", "airflow", "ml-events", "dispatcher", "--parent", str(os.getpid())],
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, "_AIRFLOW_PROCESS_CONTEXT": "server"},
+    )
+    while child.poll() is None and not _stopping.is_set():
+        _stopping.wait(0.5)
+    if _stopping.is_set():
+        child.terminate()
+    return child.wait()
 
 
 def _is_scheduler(job: Any) -> bool:
     """Whether ``job`` is the scheduler's. Airflow sets ``job_type`` only after it told the listeners."""
-    for _ in range(500):
+    for _ in range(6_000):
         # Not the attribute: reading it from this thread could make SQLAlchemy refresh the object.
         kind = job.__dict__.get("job_type")
         if kind is not None:
             return str(kind) == "SchedulerJob"
         if _stopping.wait(0.01):
             return False
+    log.error("It stays unknown which job this is; no dispatcher is started with it")
     return False

@@ -7,6 +7,7 @@ scheduler it gets the ORM's ``TaskInstance``, whose session's connection takes t
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from airflow.listeners import hookimpl
@@ -72,19 +73,20 @@ def _hand_over(task_instance: Any, state: str, previous_state: Any, error: Any) 
         )
         _start.start()
         return
+    began = time.monotonic()
     if _start is not None:
-        _start.join(config.hand_over_seconds())
+        _start.join(config.hand_over_seconds() / 2)
         _start = None
-    _send(task_instance, state, previous_state, error)
+    _send(task_instance, state, previous_state, error, config.hand_over_seconds() - (time.monotonic() - began))
 
 
-def _send(task_instance: Any, state: str, previous_state: Any, error: Any) -> None:
+def _send(task_instance: Any, state: str, previous_state: Any, error: Any, seconds: float | None = None) -> None:
     from ml_event_provider.hooks.ml_events import MlEventHook
     from ml_event_provider.hooks.reporting import task_event
 
     event = task_event(task_instance, state, previous_state=previous_state, error=error, origin="worker")
     if event is not None:
-        MlEventHook().hand_over([event])
+        MlEventHook(seconds=seconds).hand_over([event])
 
 
 def _record(task_instance: Any, state: str, previous_state: Any, error: Any) -> None:
@@ -92,13 +94,17 @@ def _record(task_instance: Any, state: str, previous_state: Any, error: Any) -> 
     from ml_event_provider.sources.airflow import task_instance_event
     from ml_event_provider.store import airflow_tables, events
 
-    task = task_instance.__dict__.get("task")
-    tags = set(getattr(getattr(task, "dag", None), "tags", None) or ())
-    if not capture.task_is_captured(task_instance.dag_id, task_instance.task_id, tags=tags, task=task):
-        return
+    dag_id, task_id = task_instance.dag_id, task_instance.task_id
     origin = origin_of_process()
     manual = origin == "api-server"
     with events.savepoint_of(task_instance) as connection:
+        tags = airflow_tables.tags_of(connection, [dag_id])[dag_id]
+        # States set by hand come with task instances that know nothing of their task.
+        task = task_instance.__dict__.get("task") or airflow_tables.tasks_of(connection, [(dag_id, task_id)]).get(
+            (dag_id, task_id)
+        )
+        if not capture.task_is_captured(dag_id, task_id, tags=tags, task=task):
+            return
         try_uuid = airflow_tables.try_uuid_of(connection, task_instance)
 
         def described(repetition: int) -> Event:

@@ -41,7 +41,7 @@ class MlEventAction(ValidationAction):
     workspace: str = ""
     owner: str = ""
     on: Literal["all", "failure"] = "all"
-    conn_id: str = "ml_events_default"
+    conn_id: str | None = None
 
     def run(self, checkpoint_result: CheckpointResult, action_context: ActionContext | None = None) -> dict[str, Any]:
         """Publish; returns ``{"published": True, "event_ids": [...]}``, or why not."""

@@ -80,7 +80,7 @@ class DriftCheckOperator(BaseOperator):
         coefficient: Coefficient = "divergence",
         fail_on_drift: bool = False,
         publish: bool = True,
-        conn_id: str = "ml_events_default",
+        conn_id: str | None = None,
         reference_id: str = "",
         current_id: str = "",
         start_time: datetime | str | None = None,

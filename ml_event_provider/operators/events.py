@@ -12,6 +12,7 @@ from ml_event_provider.events.bounds import bounded
 from ml_event_provider.events.identity import change_id
 from ml_event_provider.events.model import Event
 from ml_event_provider.hooks.ml_events import MlEventHook
+from ml_event_provider.sources.airflow import event_source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,16 +57,16 @@ class _EventOperator(BaseOperator):
         """
         ti = context["ti"]
         map_index = -1 if ti.map_index is None else ti.map_index
-        workspace = config.workspace()
+        workspace = getattr(context.get("dag_run"), "team_name", None) or config.workspace()
         run = context.get("dag_run")
         created = getattr(run, "start_date", None)
         return bounded(
             Event(
                 id=self.event_id
                 or change_id(workspace, "task", ti.dag_id, ti.run_id, created, ti.task_id, map_index, self.event_type),
-                source=self.source or f"/airflow/{workspace}/dags/{ti.dag_id}/tasks/{ti.task_id}",
+                source=self.source or event_source(workspace),
                 type=self.event_type,
-                subject=self.subject,
+                subject=self.subject or f"dags/{ti.dag_id}/runs/{ti.run_id}/tasks/{ti.task_id}"[:1024],
                 time=datetime.now(UTC),
                 data=dict(self.data),
                 workspace=workspace,
@@ -80,8 +81,8 @@ class PublishEventOperator(_EventOperator):
 
     :param event_type: the CloudEvents type, ``com.example.feature_store.refreshed`` (templated).
     :param data: a JSON object (templated).
-    :param subject: what the event is about (templated).
-    :param source: where it comes from (templated; default: this task).
+    :param subject: what the event is about (templated; default: this task).
+    :param source: where it comes from (templated; default: this Airflow).
     :param event_id: its id (templated; default: from dag run, task, map index and type, the same for each try).
     :param ml_events_conn_id: the connection to the ingest endpoint.
     :return: the event's id.

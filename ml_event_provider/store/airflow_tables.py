@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from airflow.models.asset import AssetEvent, AssetModel
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from sqlalchemy import Connection, Row
+
+log = logging.getLogger(__name__)
 
 TERMINAL_TASK_STATES = ("success", "failed", "skipped", "upstream_failed", "removed")
 TERMINAL_RUN_STATES = ("success", "failed")
@@ -134,6 +137,15 @@ def active_runs(connection: Connection) -> list[int]:
 def run_named(connection: Connection, dag_id: str, run_id: str) -> Row[Any] | None:
     """The row of one dag run, or ``None``."""
     return connection.execute(select(*_RUN_ROW).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)).first()
+
+
+def runs_named(connection: Connection, named: Iterable[tuple[str, str]]) -> list[int]:
+    """The ids of dag runs by DAG and run id."""
+    found: list[int] = []
+    for chunk in in_chunks(sorted(named), 100):
+        wanted = or_(*(and_(DagRun.dag_id == dag_id, DagRun.run_id == run_id) for dag_id, run_id in chunk))
+        found.extend(connection.execute(select(DagRun.id).where(wanted)).scalars())
+    return found
 
 
 def runs_by_id(connection: Connection, ids: Sequence[int]) -> list[Row[Any]]:
@@ -254,6 +266,9 @@ def _unreported_past(run_ids: Sequence[int], since: datetime, until: datetime) -
         .where(
             DagRun.id.in_(run_ids),
             history.state.in_(TERMINAL_TASK_STATES),
+            # Whatever is cleared or reset before it ran is archived as a failed try too.
+            history.start_date.is_not(None),
+            history.try_number > 0,
             ended > since,
             ended < until,
             recorded.c.seq.is_(None),
@@ -293,8 +308,13 @@ def tasks_of(connection: Connection, tasks: Iterable[tuple[str, str]]) -> dict[t
     dags: dict[str, Any] = {}
     with Session(bind=connection, join_transaction_mode="create_savepoint") as session:
         for dag_id in {dag_id for dag_id, _ in tasks}:
-            serialized = SerializedDagModel.get(dag_id, session=session)
-            dags[dag_id] = serialized.dag if serialized is not None else None
+            dags[dag_id] = None
+            try:
+                serialized = SerializedDagModel.get(dag_id, session=session)
+                dags[dag_id] = serialized.dag if serialized is not None else None
+            except Exception:
+                # A timetable plugin that is gone, say: that DAG's operators stay unknown, the others do not.
+                log.exception("The serialized DAG %s cannot be read", dag_id)
     return {
         (dag_id, task_id): dag.get_task(task_id)
         if (dag := dags[dag_id]) is not None and dag.has_task(task_id)

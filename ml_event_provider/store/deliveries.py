@@ -287,6 +287,12 @@ def count_by_state(connection: Connection) -> dict[str, int]:
     return {str(state): int(count) for state, count in rows}
 
 
+def count_dead(connection: Connection, *, since: datetime) -> int:
+    """How many deliveries died since a moment and have not been sent again."""
+    query = select(func.count()).where(_DELIVERY.c.state == DeliveryState.DEAD, _DELIVERY.c.finished_at > since)
+    return int(connection.execute(query).scalar_one())
+
+
 def _read(connection: Connection, ids: Sequence[str]) -> list[Delivery]:
     rows: dict[str, Any] = {}
     for chunk in in_chunks(ids):

@@ -99,6 +99,12 @@ def worth_retrying(error: BaseException) -> bool:
     return not str(error).startswith("(sqlite3.") or "locked" in str(error) or "busy" in str(error)
 
 
+def tables_missing(error: BaseException) -> bool:
+    """Whether a statement failed because ``airflow db migrate`` has not made our tables."""
+    words = str(error).splitlines()[0] if isinstance(error, DBAPIError) else ""
+    return "ml_event_" in words and any(said in words for said in ("no such table", "does not exist", "doesn't exist"))
+
+
 def in_chunks(values: Iterable[Any], size: int = 500) -> Iterator[list[Any]]:
     """Lists of at most ``size`` values, for ``IN`` clauses that every database takes."""
     chunk: list[Any] = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
@@ -24,10 +26,12 @@ from ml_event_provider.store.engine import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection
+
+log = logging.getLogger(__name__)
 
 _TABLE = schema.event
 _TRY_PREFIX = "airflow.task_instance."
@@ -48,10 +52,13 @@ def savepoint_of(orm_object: Any) -> Iterator[Connection]:
 
     What is written there commits or rolls back together with the object's own state change, and a failing
     statement does not hurt the session. ``session.begin_nested()`` would trip the scheduler's commit guard.
+    An object that belongs to no session (``airflow dags test``) has no transaction to share: it gets one of its own.
     """
     session = object_session(orm_object)
     if session is None:
-        raise RuntimeError(f"{type(orm_object).__name__} belongs to no database session")
+        with transaction() as connection:
+            yield connection
+        return
     with savepoint(session.connection()) as connection:
         yield connection
 
@@ -112,18 +119,43 @@ def latest_state_of_try(connection: Connection, try_uuid: UUID | str) -> tuple[s
     return last, counts
 
 
+def recorded_of(connection: Connection, ids: Sequence[str]) -> list[str]:
+    """The ids among ``ids`` that are recorded, in the order in which they were."""
+    rows = connection.execute(select(_TABLE.c.id).where(_TABLE.c.id.in_(ids)).order_by(_TABLE.c.seq))
+    return [str(event_id) for event_id in rows.scalars()]
+
+
+def dag_runs_after(connection: Connection, position: int, limit: int) -> tuple[int, set[tuple[str, str]]]:
+    """The dag runs whose events were recorded after ``position``, and the position after them."""
+    rows = connection.execute(
+        select(_TABLE.c.seq, _TABLE.c.body)
+        .where(_TABLE.c.seq > position, _TABLE.c.type.startswith("airflow.dag_run.", autoescape=True))
+        .order_by(_TABLE.c.seq)
+        .limit(limit)
+    ).all()
+    named = {
+        (str(data.get("dag_id")), str(data.get("run_id"))) for data in (json.loads(row.body)["data"] for row in rows)
+    }
+    return (rows[-1].seq if rows else position), named
+
+
+def newest(connection: Connection) -> int:
+    """The highest ``seq``."""
+    return int(connection.execute(select(func.max(_TABLE.c.seq))).scalar() or 0)
+
+
 def find(connection: Connection, event_id: str) -> list[RecordedEvent]:
     """The events with that id: at most one from each source."""
     rows = connection.execute(select(_TABLE).where(_TABLE.c.id == event_id).order_by(_TABLE.c.seq))
-    return [_recorded(row) for row in rows]
+    return _readable(rows)
 
 
 def by_seq(connection: Connection, seqs: Sequence[int]) -> dict[int, RecordedEvent]:
     """Events by their place."""
     found: dict[int, RecordedEvent] = {}
     for chunk in in_chunks(sorted(set(seqs))):
-        for row in connection.execute(select(_TABLE).where(_TABLE.c.seq.in_(chunk))):
-            found[row.seq] = _recorded(row)
+        for one in _readable(connection.execute(select(_TABLE).where(_TABLE.c.seq.in_(chunk)))):
+            found[one.seq] = one
     return found
 
 
@@ -144,7 +176,7 @@ def latest(
         query = query.where(_TABLE.c.type.startswith(type_prefix, autoescape=True))
     if workspace:
         query = query.where(_TABLE.c.workspace == workspace)
-    return [_recorded(row) for row in connection.execute(query)]
+    return _readable(connection.execute(query))
 
 
 def take_unmatched(connection: Connection, limit: int, *, now: datetime) -> list[RecordedEvent]:
@@ -164,7 +196,7 @@ def take_unmatched(connection: Connection, limit: int, *, now: datetime) -> list
         return []
     connection.execute(update(_TABLE).where(_TABLE.c.seq.in_(seqs)).values(matched_at=now))
     rows = connection.execute(select(_TABLE).where(_TABLE.c.seq.in_(seqs)).order_by(_TABLE.c.seq))
-    return [_recorded(row) for row in rows]
+    return _readable(rows)
 
 
 def count_unmatched(connection: Connection) -> tuple[int, datetime | None]:
@@ -175,5 +207,15 @@ def count_unmatched(connection: Connection) -> tuple[int, datetime | None]:
     return int(row[0]), row[1]
 
 
-def _recorded(row: Any) -> RecordedEvent:
-    return RecordedEvent(row.seq, Event.from_json(row.body), row.recorded_at, row.matched_at)
+def _readable(rows: Iterable[Any]) -> list[RecordedEvent]:
+    """The rows' events. A row that cannot be read is logged, and does not hold up the others."""
+    found: list[RecordedEvent] = []
+    for row in rows:
+        try:
+            # Not the strict reader of what others send: what is stored was valid when it was recorded.
+            event = Event.from_dict(json.loads(row.body))
+        except (ValueError, TypeError, RecursionError) as error:
+            log.error("Recorded event %s (seq %s) cannot be read: %s", row.id, row.seq, error)
+            continue
+        found.append(RecordedEvent(row.seq, event, row.recorded_at, row.matched_at))
+    return found

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 SILENT_SECONDS = 30
 #: An event that waits longer to be matched is a problem, in seconds.
 UNMATCHED_SECONDS = 60
+#: How long a dead letter is a problem, in seconds; it is kept, and counted, until it is sent again or pruned.
+DEAD_SECONDS = 86_400
 
 
 def health(now: Callable[[], datetime] = utc_now) -> dict[str, Any]:
@@ -29,8 +31,8 @@ def health(now: Callable[[], datetime] = utc_now) -> dict[str, Any]:
         ]
         waiting, oldest = events.count_unmatched(connection)
         states = deliveries.count_by_state(connection)
+        died = deliveries.count_dead(connection, since=moment - timedelta(seconds=DEAD_SECONDS))
     age = (moment - oldest).total_seconds() if oldest else 0.0
-    dead = states.get("dead", 0)
     problems = []
     if not alive:
         problems.append(
@@ -39,8 +41,11 @@ def health(now: Callable[[], datetime] = utc_now) -> dict[str, Any]:
         )
     if age > UNMATCHED_SECONDS:
         problems.append(f"{waiting} event(s) wait to be matched, the oldest for {age:.0f} s")
-    if dead:
-        problems.append(f"{dead} delivery(ies) are dead letters: see `airflow ml-events deliveries list --state dead`")
+    if died:
+        problems.append(
+            f"{died} deliveries became dead letters in the last day:"
+            " see `airflow ml-events deliveries list --state dead`"
+        )
     return {
         "status": "unhealthy" if problems else "healthy",
         "problems": problems,

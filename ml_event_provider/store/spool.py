@@ -73,16 +73,15 @@ class Spool:
         for path in self.waiting():
             if not go_on():
                 break
+            events: list[Event] = []
             try:
                 events = _read(path)
                 if events:
                     send(events)
             except _Unreadable as error:
                 log.warning("Spooled events in %s wait on: %s", path.name, error)
-            except EventRejected as error:
+            except (EventRejected, InvalidEvent) as error:
                 self._separate(path, events, str(error))
-            except InvalidEvent as error:
-                self._put_aside(path, str(error))
             else:
                 sent += len(events)
                 path.unlink(missing_ok=True)
@@ -90,7 +89,7 @@ class Spool:
 
     def _separate(self, path: Path, events: list[Event], reason: str) -> None:
         """Split a refused batch, so that one bad event does not take the good ones with it."""
-        if len(events) == 1:
+        if len(events) <= 1:
             self._put_aside(path, reason)
             return
         for event in events:

@@ -97,7 +97,7 @@ class WebhookTarget:
         endpoint = text_of(message.options, "endpoint")
         if endpoint:
             url = f"{url.rstrip('/')}/{endpoint.lstrip('/')}"
-        headers, body = _content(text_of(extra, "format") or "standard", message)
+        headers, body = _content(_format(text_of(extra, "format"), message), message)
         headers = {**_own_headers(connection), **headers}
         headers.update(_signature_headers(connection, message.delivery_id, int(self._now()), body))
         answer = self._network.post(url, body, headers, timeout=timeout, verify=_verify(extra), mask=mask)
@@ -139,6 +139,13 @@ def _header_value(value: Any) -> str:
     # Printable ASCII but space, double quote and per cent stands for itself; all else is UTF-8 in per cent.
     text = str(value).lower() if isinstance(value, bool) else str(value)
     return quote(text, safe="!#$&'()*+,-./:;<=>?@[\\]^_`{|}~", errors="replace")
+
+
+def _format(chosen: str, message: Message) -> str:
+    """The connection's format; a body that the user wrote is what is meant, unless CloudEvents were asked for."""
+    if "json" in message.parts and chosen in {"", "standard"}:
+        return "custom"
+    return chosen or "standard"
 
 
 def _content(kind: str, message: Message) -> tuple[dict[str, str], bytes]:

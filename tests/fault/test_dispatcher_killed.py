@@ -32,7 +32,8 @@ def forker():
     """A process that forks dispatchers against the present database."""
     environment = {
         **os.environ,
-        "AIRFLOW__ML_EVENTS__LEASE_SECONDS": "1.5",
+        "AIRFLOW__ML_EVENTS__LEASE_SECONDS": "2",
+        "AIRFLOW__ML_EVENTS__SEND_TIMEOUT_SECONDS": "1",
         "AIRFLOW__ML_EVENTS__POLL_SECONDS": "0.05",
         "AIRFLOW__ML_EVENTS__RETRY_BASE_SECONDS": "0.1",
         "AIRFLOW__ML_EVENTS__RECONCILE_SECONDS": "0",

@@ -15,7 +15,7 @@ class TaskTimeout(BaseException):
     """As Airflow's own time-out: no ``Exception``."""
 
 
-@pytest.mark.parametrize("error", [ValueError("boom"), AirflowException("boom"), TaskTimeout("boom"), SystemExit(1)])
+@pytest.mark.parametrize("error", [ValueError("boom"), AirflowException("boom"), TaskTimeout("boom")])
 def test_whatever_is_raised_is_logged_and_counted(
     error: BaseException, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -64,3 +64,13 @@ def test_every_listener_is_guarded(module: object) -> None:
     assert listeners
     assert all(hasattr(one, "__wrapped__") for one in listeners)
     assert all(inspect.unwrap(one) is not one for one in listeners)
+
+
+@pytest.mark.parametrize("order", [SystemExit(0), KeyboardInterrupt()])
+def test_an_order_to_end_is_obeyed(order: BaseException) -> None:
+    @guard.guarded
+    def listener() -> None:
+        raise order
+
+    with pytest.raises(type(order)):
+        listener()

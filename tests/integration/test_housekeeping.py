@@ -174,7 +174,7 @@ def test_health_names_each_problem() -> None:
     assert [problem.split(":")[0] for problem in found["problems"]] == [
         "no dispatcher is alive",
         "2 event(s) wait to be matched, the oldest for 61 s",
-        "1 delivery(ies) are dead letters",
+        "1 deliveries became dead letters in the last day",
     ]
     assert found["deliveries"] == {"dead": 1}
     assert (found["unmatched_events"], found["oldest_unmatched_seconds"]) == (2, 61.0)

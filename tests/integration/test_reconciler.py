@@ -584,3 +584,23 @@ def test_run_whose_number_commits_late_and_that_ends_at_once_is_watched(
         "airflow.dag_run.failed",
         "airflow.task_instance.failed",
     ]
+
+
+def test_an_old_run_that_was_cleared_and_ended_between_two_rounds_is_looked_at(
+    session: Session, run: Any, one: Reconciler, clock: Clock
+) -> None:
+    """Neither new nor active when the reconciler looks: only our own events of the run tell of it."""
+    end_run(run, DagRunState.SUCCESS, at=NOW)
+    dag_runs.on_dag_run_success(dag_run=run, msg="")
+    session.commit()
+    clock.later(7200)
+    assert one.reconcile_runs() == []
+    with transaction() as connection:
+        assert cursors.watched(connection) == []
+    run.clear_number = 1
+    end_try(task_instance(session, run, "fit"), TaskInstanceState.FAILED, at=clock.now)
+    end_run(run, DagRunState.FAILED, at=clock.now)
+    dag_runs.on_dag_run_failed(dag_run=run, msg="")
+    session.commit()
+    clock.later(60)
+    assert [event.type for event in one.reconcile_runs()] == ["airflow.task_instance.failed"]

@@ -99,11 +99,9 @@ def test_savepoints_nest_in_one_transaction(run_id: int) -> None:
     assert state_of(run_id) == "failed"
 
 
-def test_object_without_session_is_refused() -> None:
+def test_object_without_session_gets_a_transaction_of_its_own() -> None:
     from airflow.models.dagrun import DagRun
 
-    with (
-        pytest.raises(RuntimeError, match="DagRun belongs to no database session"),
-        events.savepoint_of(DagRun()),
-    ):
-        pass
+    with events.savepoint_of(DagRun()) as connection:
+        assert events.record_one(connection, EVENT)
+    assert recorded_elsewhere() == 1

@@ -43,7 +43,7 @@ DEFAULTS: dict[str, Any] = {
     "send_workers": 16,
     "lease_seconds": 60.0,
     "send_timeout_seconds": 15.0,
-    "max_attempts": 10,
+    "max_attempts": 34,
     "retry_base_seconds": 5.0,
     "retry_max_seconds": 3600.0,
     "reconcile_seconds": 10.0,

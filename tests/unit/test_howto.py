@@ -103,6 +103,17 @@ def test_json_in_the_pages_is_json(block: Block) -> None:
     json.loads(block.text)
 
 
+@pytest.mark.parametrize("block", [block for block in blocks("python") if "DAG(" in block.text], ids=where)
+def test_dags_in_the_pages_can_be_parsed(block: Block) -> None:
+    from airflow.sdk import DAG
+
+    scope: dict[str, Any] = {}
+    exec(block.text, scope)
+    for dag in scope.values():
+        if isinstance(dag, DAG):
+            dag.validate()
+
+
 def imports(block: Block) -> Iterator[tuple[str, str]]:
     for node in ast.walk(ast.parse(block.text)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ml_event_provider"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from datetime import timedelta
 
 from airflow.sdk import Asset, dag, task
@@ -31,6 +32,7 @@ def outcomes():
 
     @task
     def is_killed():
+        time.sleep(1)
         os.kill(os.getpid(), signal.SIGKILL)
 
     @task
@@ -75,8 +77,6 @@ def waits():
 
     @task
     def sleeps():
-        import time
-
         time.sleep(300)
 
     sleeps()
@@ -111,7 +111,6 @@ def outlives():
 
     @task
     def outlives():
-        import time
         from pathlib import Path
 
         time.sleep(6)
@@ -126,7 +125,6 @@ def publishes():
 
     @task
     def publishes(run_id=None):
-        import time
         from datetime import UTC, datetime
         from pathlib import Path
 

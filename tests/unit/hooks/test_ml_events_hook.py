@@ -440,3 +440,22 @@ def test_secrets_are_in_no_error_log_or_repr(
         assert text not in caplog.text
     spooled = "".join(path.read_text() for path in hook.spool.waiting())
     assert secret not in spooled
+
+
+def test_a_key_that_the_api_server_does_not_know_falls_back_to_the_connection(
+    peer: IngestPeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow writes a random ``jwt_secret`` wherever it finds none, so a worker's may be its own."""
+    from types import SimpleNamespace
+
+    from ml_event_provider.hooks import ml_events
+
+    monkeypatch.setattr(ml_events, "_foreign_key", False)
+    monkeypatch.setattr("ml_event_provider.hooks.ingest.mint_token", lambda: "minted-with-another-key")
+    connection = SimpleNamespace(
+        host=peer.url, schema=None, port=None, login="", password="t", extra_dejson={}, conn_type="ml_events"
+    )
+    monkeypatch.setattr(MlEventHook, "get_connection", lambda self, name: connection)
+    peer.valid.add("t")
+    assert MlEventHook().publish([event()]) == [event().id]
+    assert not ml_events.MlEventHook()._mints()

@@ -131,7 +131,7 @@ class TakenOver:
 
     events: list[Event]
 
-    def __init__(self) -> None:
+    def __init__(self, *, seconds: float | None = None) -> None:
         TakenOver.events = []
 
     def hand_over(self, events: list[Event]) -> bool:

@@ -1,4 +1,4 @@
-"""False alarms and detection of the drift check, by rows: ``python benchmarks/drift.py [--repeats 300]``.
+"""False alarms and detection of the drift check, by rows: ``python -m benchmarks.drift [--repeats 300]``.
 
 Repeats the divergence itself (the check's own partitions, the formula of Great Expectations'
 ``ExpectColumnKLDivergenceToBeLessThan``) on new samples of both sides, then compares the two definitions of

@@ -6,7 +6,7 @@ first round warms the file cache and does not count. Our group holds the plugin,
 imports, and then what only the first event of a process needs. OpenLineage has a transport configured, or
 its plugin would import nothing. ``--group NAME=MODULE,MODULE`` measures other modules.
 
-    python benchmarks/import_time.py
+    python -m benchmarks.import_time
 """
 
 from __future__ import annotations

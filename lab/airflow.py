@@ -34,11 +34,13 @@ class Airflow:
         options: Mapping[str, str] | None = None,
         database: str = "",
         port: int = 0,
+        path: str = "",
     ) -> None:
         self.home = home
         self.dags = dags or home / "dags"
         self.port = port or free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        #: ``path`` is a sub-path that the API server lives under, as behind a proxy.
+        self.url = f"http://127.0.0.1:{self.port}{path}"
         self.database = database or f"sqlite:///{home}/airflow.db"
         self._processes: list[subprocess.Popen[bytes]] = []
         self._token = ""

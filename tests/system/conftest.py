@@ -1,4 +1,4 @@
-"""A whole Airflow for the system tests: on SQLite for all of them, once more on PostgreSQL."""
+"""A whole Airflow for the system tests: on SQLite for all of them, once more on PostgreSQL under a sub-path."""
 
 from __future__ import annotations
 
@@ -72,12 +72,13 @@ class Lab:
         )
 
 
-def make_lab(home: Path, inbox: Receiver, *, database: str = "") -> Airflow:
+def make_lab(home: Path, inbox: Receiver, *, database: str = "", path: str = "") -> Airflow:
     """An Airflow that sends to ``inbox``, with the rules applied."""
     airflow = Airflow(
         home,
         dags=DAGS,
         database=database,
+        path=path,
         options={
             "AIRFLOW_CONN_INBOX": json.dumps(
                 {"conn_type": "ml_events_webhook", "host": inbox.url("/webhook"), "password": SECRET}
@@ -103,6 +104,6 @@ def postgres_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     with (
         postgres(tmp_path_factory.mktemp("pg")) as url,
         Receiver() as inbox,
-        running(make_lab(tmp_path_factory.mktemp("postgres"), inbox, database=url)) as airflow,
+        running(make_lab(tmp_path_factory.mktemp("postgres"), inbox, database=url, path="/team/airflow")) as airflow,
     ):
         yield Lab(airflow, inbox)

@@ -68,7 +68,7 @@ def test_every_outcome_is_one_event_and_each_rule_sends_one_notification(sqlite_
 
 
 @pytest.mark.postgres
-def test_the_same_on_postgresql(postgres_lab):
+def test_the_same_on_postgresql_with_the_api_server_under_a_sub_path(postgres_lab):
     check_outcomes(postgres_lab)
 
 

@@ -24,7 +24,7 @@ from ml_event_provider import capture, config
 from ml_event_provider.exceptions import InvalidEvent
 from ml_event_provider.redaction import redact
 from ml_event_provider.sources import airflow as source
-from ml_event_provider.store import airflow_tables, cursors, events
+from ml_event_provider.store import airflow_tables, cursors, events, unreported
 from ml_event_provider.store.engine import in_chunks, transaction, utc_now
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class Reconciler:
         after = UUID(int=0)
         while True:
             with transaction() as connection:
-                rows = airflow_tables.unreported_tries(
+                rows = unreported.unreported_tries(
                     connection,
                     run_ids,
                     past=past,
@@ -177,7 +177,7 @@ class Reconciler:
             if run.state in airflow_tables.TERMINAL_RUN_STATES
             and (run.end_date or run.updated_at or now) < now - 2 * self._grace
         ]
-        busy = airflow_tables.unfinished_tasks(connection, quiet, ended_after=now - 2 * self._grace)
+        busy = unreported.unfinished_tasks(connection, quiet, ended_after=now - 2 * self._grace)
         present = {run.id for run in runs}
         return [run_id for run_id in quiet if run_id not in busy] + [
             run_id for run_id in watched if run_id not in present

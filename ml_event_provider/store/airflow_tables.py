@@ -9,10 +9,8 @@ from airflow.models.asset import AssetEvent, AssetModel
 from airflow.models.dag import DagModel, DagTag
 from airflow.models.dagrun import DagRun
 from airflow.models.errors import ParseImportError
-from airflow.models.taskinstance import TaskInstance
 from airflow.models.taskinstancehistory import TaskInstanceHistory
-from sqlalchemy import and_, func, inspect, literal, not_, or_, select
-from sqlalchemy.orm import aliased
+from sqlalchemy import and_, func, inspect, or_, select
 
 from ml_event_provider import config
 from ml_event_provider.store import schema
@@ -21,13 +19,11 @@ from ml_event_provider.store.engine import in_chunks
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
-    from uuid import UUID
 
     from sqlalchemy import Connection, Row
 
 log = logging.getLogger(__name__)
 
-TERMINAL_TASK_STATES = ("success", "failed", "skipped", "upstream_failed", "removed")
 TERMINAL_RUN_STATES = ("success", "failed")
 _EVENT = schema.event
 #: A run's configuration may hold secrets, and no event needs it.
@@ -153,147 +149,6 @@ def runs_by_id(connection: Connection, ids: Sequence[int]) -> list[Row[Any]]:
     found: list[Row[Any]] = []
     for chunk in in_chunks(ids):
         found.extend(connection.execute(select(*_RUN_ROW).where(DagRun.id.in_(chunk))))
-    return found
-
-
-def unreported_tries(
-    connection: Connection,
-    run_ids: Sequence[int],
-    *,
-    past: bool,
-    since: datetime,
-    until: datetime,
-    after: UUID,
-    limit: int,
-) -> list[Row[Any]]:
-    """Terminal task tries of those runs, ended in ``(since, until)``, of which no event is recorded.
-
-    The database itself compares: tries are joined with the recorded events over the try's UUID. ``past`` are the
-    tries in Airflow's history, else the present ones. A page of ``limit`` tries whose UUID is above ``after``.
-    """
-    query = (_unreported_past if past else _unreported_present)(run_ids, since, until)
-    identity = TaskInstanceHistory.task_instance_id if past else TaskInstance.id
-    return list(connection.execute(query.where(identity > after).order_by(identity).limit(limit)))
-
-
-_RUN_COLUMNS = (
-    DagRun.logical_date.label("logical_date"),
-    DagRun.run_type.label("run_type"),
-)
-
-
-def _unreported_present(run_ids: Sequence[int], since: datetime, until: datetime) -> Any:
-    """Tries that are the present one of their task instance."""
-    ended = func.coalesce(TaskInstance.end_date, TaskInstance.updated_at)
-    recorded = aliased(_EVENT)
-    return (
-        select(
-            TaskInstance.id.label("id"),
-            TaskInstance.dag_id,
-            TaskInstance.run_id,
-            TaskInstance.task_id,
-            TaskInstance.map_index,
-            TaskInstance.try_number,
-            TaskInstance.max_tries,
-            TaskInstance.state,
-            TaskInstance.start_date,
-            ended.label("end_date"),
-            TaskInstance.operator,
-            TaskInstance.queue,
-            TaskInstance.pool,
-            TaskInstance.hostname,
-            literal(False).label("past"),
-            *_RUN_COLUMNS,
-        )
-        .join(DagRun, and_(DagRun.dag_id == TaskInstance.dag_id, DagRun.run_id == TaskInstance.run_id))
-        .join(
-            recorded,
-            and_(
-                recorded.c.try_uuid == TaskInstance.id,
-                recorded.c.type == literal(_TASK_TYPE).concat(TaskInstance.state),
-            ),
-            isouter=True,
-        )
-        .where(
-            DagRun.id.in_(run_ids),
-            TaskInstance.state.in_(TERMINAL_TASK_STATES),
-            ended > since,
-            ended < until,
-            recorded.c.seq.is_(None),
-        )
-    )
-
-
-def _unreported_past(run_ids: Sequence[int], since: datetime, until: datetime) -> Any:
-    """Tries that Airflow has put into its history: retried or cleared since.
-
-    The history calls a try that is retried ``failed``, so any terminal event of the try counts as its report.
-    """
-    history = TaskInstanceHistory
-    ended = func.coalesce(history.end_date, history.updated_at)
-    recorded = aliased(_EVENT)
-    return (
-        select(
-            history.task_instance_id.label("id"),
-            history.dag_id,
-            history.run_id,
-            history.task_id,
-            history.map_index,
-            history.try_number,
-            history.max_tries,
-            history.state,
-            history.start_date,
-            ended.label("end_date"),
-            history.operator,
-            history.queue,
-            history.pool,
-            history.hostname,
-            literal(True).label("past"),
-            *_RUN_COLUMNS,
-        )
-        .join(DagRun, and_(DagRun.dag_id == history.dag_id, DagRun.run_id == history.run_id))
-        .join(
-            recorded,
-            and_(
-                recorded.c.try_uuid == history.task_instance_id,
-                or_(
-                    recorded.c.type == literal(_TASK_TYPE).concat(history.state),
-                    and_(history.state == "failed", recorded.c.type == f"{_TASK_TYPE}up_for_retry"),
-                ),
-            ),
-            isouter=True,
-        )
-        .where(
-            DagRun.id.in_(run_ids),
-            history.state.in_(TERMINAL_TASK_STATES),
-            # Whatever is cleared or reset before it ran is archived as a failed try too.
-            history.start_date.is_not(None),
-            history.try_number > 0,
-            ended > since,
-            ended < until,
-            recorded.c.seq.is_(None),
-        )
-    )
-
-
-def unfinished_tasks(connection: Connection, run_ids: Sequence[int], *, ended_after: datetime) -> set[int]:
-    """Which of those runs have a task that is not terminal, or became so after ``ended_after``."""
-    found: set[int] = set()
-    for chunk in in_chunks(run_ids, 200):
-        ended = func.coalesce(TaskInstance.end_date, TaskInstance.updated_at)
-        query = (
-            select(DagRun.id)
-            .join(TaskInstance, and_(DagRun.dag_id == TaskInstance.dag_id, DagRun.run_id == TaskInstance.run_id))
-            .where(
-                DagRun.id.in_(chunk),
-                or_(
-                    and_(TaskInstance.state.in_(TERMINAL_TASK_STATES), ended >= ended_after),
-                    and_(TaskInstance.state.is_not(None), not_(TaskInstance.state.in_(TERMINAL_TASK_STATES))),
-                ),
-            )
-            .distinct()
-        )
-        found.update(connection.execute(query).scalars())
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from ml_event_provider import config
 from ml_event_provider.cli.output import command
 from ml_event_provider.cli.output import show as show_rows
 from ml_event_provider.cli.source import event_named
+from ml_event_provider.exceptions import InvalidRule
 from ml_event_provider.rules import Rule, RuleSet, explain, load_rules, rule_json_schema
 from ml_event_provider.store import rules
 from ml_event_provider.store.engine import transaction
@@ -18,15 +20,9 @@ from ml_event_provider.store.engine import transaction
 @command
 def apply(args: Any) -> None:
     """Create and change rules as the files say; all or nothing."""
-    loaded = [_in_workspace(rule) for rule in load_rules(Path(args.file))]
+    loaded = _load(args.file)
     with transaction() as connection:
-        done = [
-            (
-                rule,
-                rules.put(connection, rule.model_dump(mode="json", exclude_unset=False), managed_by="file"),
-            )
-            for rule in loaded
-        ]
+        done = [(rule, rules.put(connection, _definition(rule), managed_by="file")) for rule in loaded]
         if args.plan:
             connection.rollback()
     for rule, what in done:
@@ -88,10 +84,7 @@ def delete(args: Any) -> None:
 def test(args: Any) -> int:
     """Say for each rule whether it matches an event, and if not, what failed; exit 1 if none matches."""
     event = event_named(args.event)
-    if args.file:
-        candidates = [_in_workspace(rule) for rule in load_rules(Path(args.file))]
-    else:
-        candidates = _stored_rules(args.workspace)
+    candidates = _load(args.file) if args.file else _stored_rules(args.workspace)
     matched = {(rule.workspace, rule.name) for rule in RuleSet(candidates).match(event)}
     document = json.loads(event.to_json())
     for rule in candidates:
@@ -115,6 +108,20 @@ def _shown(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False)
     except TypeError:
         return str(value)
+
+
+def _load(path: str) -> list[Rule]:
+    """The rules of files, each in its workspace.
+
+    :raises InvalidRule: if they cannot be used, or two of one workspace have one name.
+    """
+    loaded = [_in_workspace(rule) for rule in load_rules(Path(path))]
+    for (workspace, name), count in Counter((rule.workspace, rule.name) for rule in loaded).items():
+        if count > 1:
+            raise InvalidRule(
+                f"{path}: {count} rules of workspace {workspace!r} are named {name!r}: rename all but one"
+            )
+    return loaded
 
 
 def _in_workspace(rule: Rule) -> Rule:

@@ -52,6 +52,12 @@ def start(connection: Connection, name: str, position: int, *, now: datetime) ->
     return position, now
 
 
+def advance(connection: Connection, name: str, *, now: datetime) -> None:
+    """Count a cursor up by one; whoever else does so waits for this transaction to end."""
+    insert_new_one(connection, _CURSOR, {"name": name, "position": 0, "since": now})
+    connection.execute(update(_CURSOR).where(_CURSOR.c.name == name).values(position=_CURSOR.c.position + 1))
+
+
 def move(connection: Connection, name: str, position: int) -> None:
     """Move a cursor on."""
     connection.execute(update(_CURSOR).where(_CURSOR.c.name == name).values(position=position))

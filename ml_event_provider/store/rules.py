@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import delete, insert, select, update
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy import Connection
+
+log = logging.getLogger(__name__)
 
 _TABLE = schema.rule
 #: The cursor that counts changes.
@@ -53,7 +56,7 @@ def put(connection: Connection, definition: dict[str, Any], *, managed_by: str) 
                 updated_at=now,
             )
         )
-        _changed(connection)
+        cursors.advance(connection, _CHANGES, now=utc_now())
         return "created"
     if row.definition == text and row.managed_by == managed_by:
         return "unchanged"
@@ -68,7 +71,7 @@ def put(connection: Connection, definition: dict[str, Any], *, managed_by: str) 
             updated_at=now,
         )
     )
-    _changed(connection)
+    cursors.advance(connection, _CHANGES, now=utc_now())
     return "changed"
 
 
@@ -77,7 +80,13 @@ def all_rules(connection: Connection, *, workspace: str = "") -> list[StoredRule
     query = select(_TABLE).order_by(_TABLE.c.workspace, _TABLE.c.name)
     if workspace:
         query = query.where(_TABLE.c.workspace == workspace)
-    return [_stored(row) for row in connection.execute(query)]
+    found: list[StoredRule] = []
+    for row in connection.execute(query):
+        try:
+            found.append(_stored(row))
+        except ValueError as error:
+            log.error("Rule %s of workspace %s cannot be read: %s", row.name, row.workspace, error)
+    return found
 
 
 def get(connection: Connection, name: str, *, workspace: str) -> StoredRule:
@@ -107,20 +116,13 @@ def remove(connection: Connection, name: str, *, workspace: str) -> None:
     """
     get(connection, name, workspace=workspace)
     connection.execute(delete(_TABLE).where(_TABLE.c.workspace == workspace, _TABLE.c.name == name))
-    _changed(connection)
+    cursors.advance(connection, _CHANGES, now=utc_now())
 
 
 def fingerprint(connection: Connection) -> int:
     """Rises with each change of any rule; cheap enough to ask before each batch."""
     found = cursors.read(connection, _CHANGES)
     return 0 if found is None else found[0]
-
-
-def _changed(connection: Connection) -> None:
-    found = cursors.read(connection, _CHANGES)
-    if found is None:
-        found = cursors.start(connection, _CHANGES, 0, now=utc_now())
-    cursors.move(connection, _CHANGES, found[0] + 1)
 
 
 def _stored(row: Any) -> StoredRule:

@@ -1,0 +1,322 @@
+"""A whole dispatcher in this process: it starts, works, survives its own failures, and ends in order."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import threading
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from ml_event_provider import config
+from ml_event_provider.dispatch import process as process_module
+from ml_event_provider.dispatch.process import DispatcherProcess, Settings
+from ml_event_provider.dispatch.retry import RetryPolicy
+from ml_event_provider.store import deliveries, dispatchers, events, rules
+from ml_event_provider.store.engine import transaction, utc_now
+from ml_event_provider.store.spool import Spool
+from tests.integration.recorded import EVENT, event, recorded
+from tests.peers.receiver import WEBHOOK_SECRET, Received, Receiver
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.usefixtures("airflow_db")
+
+SETTINGS = Settings(
+    poll=0.01,
+    workers=2,
+    lease=30,
+    send_timeout=5,
+    reconcile_every=0,
+    grace=0,
+    retention_days=0,
+    policy=RetryPolicy(max_attempts=3, base=0.0),
+)
+
+
+@pytest.fixture(autouse=True)
+def _surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """A spool of the test's own, and this process's signal handlers as they were."""
+    monkeypatch.setenv("AIRFLOW__ML_EVENTS__SPOOL_DIRECTORY", str(tmp_path / "spool"))
+    monkeypatch.setenv("AIRFLOW__ML_EVENTS__ALLOWED_HOSTS", "127.0.0.1")
+    config.forget()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+class Inbox(Receiver):
+    """A webhook receiver that does something with each request while its sender waits for the answer."""
+
+    def __init__(self) -> None:
+        super().__init__(on_request=self._came)
+        self.then: Callable[[], object] = lambda: None
+
+    def _came(self, _: Received) -> None:
+        self.then()
+
+
+@pytest.fixture
+def inbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Inbox]:
+    with Inbox() as inbox:
+        document = {"conn_type": "ml_events_webhook", "host": inbox.url("/webhook"), "password": WEBHOOK_SECRET}
+        monkeypatch.setenv("AIRFLOW_CONN_INBOX", json.dumps(document))
+        yield inbox
+
+
+def run(process: DispatcherProcess) -> None:
+    """Run until it ends; one that nothing ends is ended, so that the test fails instead of hanging."""
+    rescue = threading.Timer(60, process.stop)
+    rescue.daemon = True
+    rescue.start()
+    try:
+        process.run()
+    finally:
+        rescue.cancel()
+
+
+def put_rule() -> None:
+    with transaction() as connection:
+        rules.put(
+            connection,
+            {"name": "all", "workspace": "default", "on": ["tests.*"], "targets": ["inbox"]},
+            managed_by="file",
+        )
+
+
+def states() -> list[str]:
+    with transaction() as connection:
+        return [one.state for one in deliveries.latest(connection)]
+
+
+def alive() -> list[dispatchers.Dispatcher]:
+    with transaction() as connection:
+        return list(dispatchers.all_dispatchers(connection))
+
+
+def test_it_ends_what_is_under_way_and_signs_off(inbox: Inbox) -> None:
+    put_rule()
+    events.record_now([EVENT])
+    process = DispatcherProcess(SETTINGS)
+    inbox.then = process.stop
+    run(process)
+    assert states() == ["delivered"]
+    assert len(inbox.requests) == 1
+    assert alive() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_in_order(inbox: Inbox, number: signal.Signals) -> None:
+    put_rule()
+    events.record_now([EVENT])
+    inbox.then = lambda: os.kill(os.getpid(), number)
+    run(DispatcherProcess(SETTINGS))
+    assert states() == ["delivered"]
+
+
+def test_a_dispatcher_that_is_told_to_stop_leases_nothing_more(inbox: Inbox) -> None:
+    put_rule()
+    events.record_now([event(f"e-{number}") for number in range(30)])
+    process = DispatcherProcess(replace(SETTINGS, workers=1))
+    inbox.then = process.stop
+    run(process)
+    left = states()
+    assert left.count("delivered") == len(inbox.requests) < 30
+    assert set(left) == {"delivered", "pending"}
+    inbox.then = lambda: None
+    assert DispatcherProcess(SETTINGS).drain_once() == left.count("pending")
+    assert set(states()) == {"delivered"}
+    assert inbox.duplicates == {}
+
+
+def test_it_ends_with_its_parent(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "ml_event_provider"):
+        run(DispatcherProcess(SETTINGS, parent=os.getppid() + 1))
+    assert f"Parent {os.getppid() + 1} ended" in caplog.text
+
+
+@pytest.mark.parametrize("parent", [None, os.getppid()])
+def test_it_shows_itself_while_it_works(monkeypatch: pytest.MonkeyPatch, parent: int | None) -> None:
+    process = DispatcherProcess(SETTINGS, parent=parent)
+    shown: list[dispatchers.Dispatcher] = []
+    beat = dispatchers.beat
+
+    def watched(connection: Any, dispatcher: dispatchers.Dispatcher) -> None:
+        beat(connection, dispatcher)
+        shown.extend(dispatchers.all_dispatchers(connection))
+        process.stop()
+
+    monkeypatch.setattr(dispatchers, "beat", watched)
+    run(process)
+    (one,) = shown
+    assert (one.id, one.pid, one.embedded) == (process.id, os.getpid(), parent is not None)
+    assert alive() == []
+
+
+def test_events_from_the_spool_are_recorded_matched_and_delivered(inbox: Inbox) -> None:
+    put_rule()
+    Spool(config.spool_directory()).put([EVENT])
+    process = DispatcherProcess(SETTINGS)
+    inbox.then = process.stop
+    run(process)
+    assert recorded() == [EVENT]
+    assert states() == ["delivered"]
+    assert list(Spool(config.spool_directory()).waiting()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("bug"), "match failed"),
+        (OperationalError("SELECT 1", {}, Exception("the server is away")), "match: the database is busy or away"),
+    ],
+    ids=["bug", "database"],
+)
+def test_a_step_that_fails_is_logged_and_done_again(
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception, said: str
+) -> None:
+    put_rule()
+    events.record_now([EVENT])
+    failures = [error, error]
+    match_batch = process_module.match_batch
+
+    def fragile(*arguments: Any, **options: Any) -> tuple[int, int]:
+        if failures:
+            raise failures.pop()
+        return match_batch(*arguments, **options)
+
+    monkeypatch.setattr(process_module, "match_batch", fragile)
+    process = DispatcherProcess(SETTINGS)
+    inbox.then = process.stop
+    run(process)
+    assert states() == ["delivered"]
+    assert caplog.text.count(said) == 2
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["working", "stopping"])
+def test_an_answer_that_the_database_did_not_take_is_kept_and_nothing_is_sent_again(
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch, stopped: bool
+) -> None:
+    put_rule()
+    events.record_now([EVENT])
+    process = DispatcherProcess(SETTINGS)
+    failures = [OperationalError("UPDATE", {}, Exception("the server is away"))] * 2
+    settle = deliveries.settle
+
+    def fragile(*arguments: Any, **options: Any) -> None:
+        if failures:
+            raise failures.pop()
+        settle(*arguments, **options)
+        process.stop()
+
+    monkeypatch.setattr(deliveries, "settle", fragile)
+    if stopped:
+        inbox.then = process.stop
+    run(process)
+    assert states() == ["delivered"]
+    assert len(inbox.requests) == 1
+
+
+def test_a_failing_housekeeping_job_does_not_stop_the_others(
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    put_rule()
+    Spool(config.spool_directory()).put([EVENT])
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError("größer")
+
+    monkeypatch.setattr(dispatchers, "beat", fail)
+    process = DispatcherProcess(SETTINGS)
+    inbox.then = process.stop
+    run(process)
+    assert states() == ["delivered"]
+    assert "heartbeat failed" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("lease", "send_timeout", "workers", "most"),
+    [(60.0, 15.0, 4, 16), (60.0, 20.0, 4, 12), (30.0, 15.0, 4, 8), (600.0, 1.0, 1, 4)],
+)
+def test_it_leases_no_more_than_it_can_send_before_the_leases_run_out(
+    monkeypatch: pytest.MonkeyPatch, lease: float, send_timeout: float, workers: int, most: int
+) -> None:
+    asked: list[tuple[int, timedelta]] = []
+
+    def watched(_: Any, *, owner: str, limit: int, now: Any, until: Any) -> list[Any]:
+        asked.append((limit, until - now))
+        return []
+
+    monkeypatch.setattr(deliveries, "lease", watched)
+    settings = replace(SETTINGS, lease=lease, send_timeout=send_timeout, workers=workers)
+    DispatcherProcess(settings).drain_once()
+    assert asked == [(most, timedelta(seconds=lease))]
+    # One on its way with each worker, and the others waiting behind it.
+    assert most / workers * send_timeout <= lease
+
+
+def test_draining_says_how_many_attempts_were_made(inbox: Inbox) -> None:
+    put_rule()
+    assert DispatcherProcess(SETTINGS).drain_once() == 0
+    events.record_now([event(f"e-{number}") for number in range(7)])
+    assert DispatcherProcess(SETTINGS).drain_once() == 7
+    assert states() == ["delivered"] * 7
+
+
+def test_what_is_not_due_yet_is_left_alone(inbox: Inbox) -> None:
+    put_rule()
+    events.record_now([EVENT])
+    inbox.stop()
+    later = replace(SETTINGS, policy=RetryPolicy(max_attempts=3, base=3600.0))
+    assert DispatcherProcess(later).drain_once() == 1
+    assert DispatcherProcess(later).drain_once() == 0
+    with transaction() as connection:
+        (delivery,) = deliveries.latest(connection)
+    assert (delivery.state, delivery.attempts) == ("failed", 1)
+    assert delivery.next_attempt_at is not None
+    assert delivery.next_attempt_at > utc_now() + timedelta(minutes=30)
+
+
+def test_settings_come_from_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {
+        "POLL_SECONDS": "2.5",
+        "SEND_WORKERS": "3",
+        "LEASE_SECONDS": "90",
+        "SEND_TIMEOUT_SECONDS": "7",
+        "RECONCILE_SECONDS": "11",
+        "RECONCILE_GRACE_SECONDS": "12",
+        "RETENTION_DAYS": "13",
+        "MAX_ATTEMPTS": "14",
+        "RETRY_BASE_SECONDS": "0.5",
+        "RETRY_MAX_SECONDS": "16",
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(f"AIRFLOW__ML_EVENTS__{name}", value)
+    config.forget()
+    assert Settings.from_config() == Settings(
+        poll=2.5,
+        workers=3,
+        lease=90.0,
+        send_timeout=7.0,
+        reconcile_every=11.0,
+        grace=12.0,
+        retention_days=13.0,
+        policy=RetryPolicy(max_attempts=14, base=0.5, longest=16.0),
+    )
+
+
+def test_a_lease_that_ends_while_its_delivery_is_sent_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__ML_EVENTS__LEASE_SECONDS", "20")
+    config.forget()
+    with pytest.raises(ValueError, match="lease_seconds = 20 is shorter than twice send_timeout_seconds = 15"):
+        Settings.from_config()

@@ -96,7 +96,6 @@ class DispatcherProcess:
         self._settings = settings
         self._parent = parent
         self._stopping = threading.Event()
-        self._idle = threading.Event()
         self.id = f"{socket.gethostname()[:60]}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._rules = Rules()
         self._settled: queue.SimpleQueue[Settlement | None] = queue.SimpleQueue()
@@ -128,13 +127,15 @@ class DispatcherProcess:
                     busy = self._guarded("match", self._match)
                     match_at = 0.0 if busy else time.monotonic() + self._settings.poll
                     lease_at = 0.0 if busy else lease_at
-                if time.monotonic() >= lease_at and self._room() >= self._settings.workers:
+                roomy = self._room() >= self._settings.workers
+                if roomy and time.monotonic() >= lease_at:
                     leased = self._guarded("lease", lambda: self._lease(pool))
                     lease_at = 0.0 if leased else time.monotonic() + self._settings.poll
                     busy = busy or leased
                 busy = self._guarded("settle", self._settle) or busy
                 if not busy:
-                    self._wait(until=min(match_at, lease_at or match_at))
+                    # Without room there is nothing to lease before an attempt ends, which ends the wait too.
+                    self._wait(until=min(match_at, lease_at) if roomy else match_at)
             while self._under_way:
                 self._guarded("settle", self._settle)
                 time.sleep(0.01)

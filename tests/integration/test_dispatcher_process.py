@@ -22,7 +22,7 @@ from ml_event_provider.store import deliveries, dispatchers, events, rules
 from ml_event_provider.store.engine import transaction, utc_now
 from ml_event_provider.store.spool import Spool
 from tests.integration.recorded import EVENT, event, recorded
-from tests.peers.receiver import WEBHOOK_SECRET, Received, Receiver
+from tests.peers.receiver import WEBHOOK_SECRET, Behaviour, Received, Receiver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -320,3 +320,24 @@ def test_a_lease_that_ends_while_its_delivery_is_sent_is_refused(monkeypatch: py
     config.forget()
     with pytest.raises(ValueError, match="lease_seconds = 20 is shorter than twice send_timeout_seconds = 15"):
         Settings.from_config()
+
+
+def test_it_rests_while_all_its_workers_wait_for_a_slow_remote(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More work than it may lease is no reason to turn round and round."""
+    put_rule()
+    events.record_now([event(f"e-{number}") for number in range(30)])
+    inbox.next(Behaviour(delay=1.0))
+    process = DispatcherProcess(replace(SETTINGS, workers=1, poll=0.05))
+    turns: list[int] = []
+    settle = process._settle
+
+    def counted(*arguments: float) -> bool:
+        turns.append(len(inbox.requests))
+        if len(inbox.requests) > 1:
+            process.stop()
+        return settle(*arguments)
+
+    monkeypatch.setattr(process, "_settle", counted)
+    run(process)
+    # A second of rest at 10 ms a look; turning freely gives tens of thousands.
+    assert turns.count(1) < 500

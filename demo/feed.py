@@ -71,8 +71,9 @@ def subject(event: dict[str, Any]) -> str:
         return ".".join(filter(None, (data["dag_id"], data.get("task_id"))))
     if event["type"].startswith("ml.data") and "task_id" in data:
         return f"{data['dag_id']}.{data['task_id']}"
-    text = re.sub(r"/runs/.*", "", event.get("subject", ""))
-    return text or re.sub(r".*/dags/(.*)/tasks/", r"\1.", event["source"])
+    text = event.get("subject", "")
+    task = re.fullmatch(r"dags/(.*?)/runs/.*/tasks/(.*)", text)
+    return f"{task[1]}.{task[2]}" if task else re.sub(r"/runs/.*", "", text) or event["source"]
 
 
 class Feed:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from ml_event_provider.events.wire import BATCH, write_batch
 from ml_event_provider.exceptions import EventRejected, HandOverError, Unauthorized
 
 if TYPE_CHECKING:
@@ -151,8 +152,8 @@ def call(
 
 def send_events(endpoint: Endpoint, events: Sequence[Event], *, deadline: float) -> list[str]:
     """Hand events over as one CloudEvents batch; return their ids."""
-    body = b"[" + b",".join(event.to_json().encode("utf-8", "replace") for event in events) + b"]"
-    answer = call(endpoint, "/events", body, content_type="application/cloudevents-batch+json", deadline=deadline)
+    _, body = write_batch(events)
+    answer = call(endpoint, "/events", body, content_type=BATCH, deadline=deadline)
     ids = answer.get("ids") if isinstance(answer, dict) else None
     if not isinstance(ids, list):
         raise HandOverError(f"{endpoint.base_url} answered something else than the ids of the events")

@@ -16,10 +16,10 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote
 from uuid import uuid4
 
 from ml_event_provider.events import Event
+from ml_event_provider.events.wire import write_binary, write_structured
 from ml_event_provider.hookspecs import hookimpl
 from ml_event_provider.targets.answers import UnusableError, outcome_of, told
 from ml_event_provider.targets.connections import json_bytes, object_of, text_of, url_of
@@ -126,21 +126,6 @@ def secret_bytes(text: str, field: str) -> bytes:
     return secret
 
 
-def cloudevents_headers(event: Event) -> dict[str, str]:
-    """The event's attributes as ``ce-`` headers (CloudEvents HTTP binding 1.0.2, 3.1.3)."""
-    return {
-        f"ce-{name}": _header_value(value)
-        for name, value in event.to_dict().items()
-        if name not in {"data", "datacontenttype"}
-    }
-
-
-def _header_value(value: Any) -> str:
-    # Printable ASCII but space, double quote and per cent stands for itself; all else is UTF-8 in per cent.
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    return quote(text, safe="!#$&'()*+,-./:;<=>?@[\\]^_`{|}~", errors="replace")
-
-
 def _format(chosen: str, message: Message) -> str:
     """The connection's format; a body that the user wrote is what is meant, unless CloudEvents were asked for."""
     if "json" in message.parts and chosen in {"", "standard"}:
@@ -153,9 +138,10 @@ def _content(kind: str, message: Message) -> tuple[dict[str, str], bytes]:
     if kind == "standard":
         return {"Content-Type": "application/json"}, json_bytes(_standard(message))
     if kind == "cloudevents-structured":
-        return {"Content-Type": "application/cloudevents+json; charset=utf-8"}, json_bytes(event.to_dict())
+        content_type, body = write_structured(event)
+        return {"Content-Type": content_type}, body
     if kind == "cloudevents-binary":
-        return {"Content-Type": "application/json", **cloudevents_headers(event)}, json_bytes(event.data)
+        return write_binary(event)
     if kind == "custom":
         text = message.parts.get("json") or message.body
         try:

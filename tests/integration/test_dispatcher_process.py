@@ -341,3 +341,42 @@ def test_it_rests_while_all_its_workers_wait_for_a_slow_remote(inbox: Inbox, mon
     run(process)
     # A second of rest at 10 ms a look; turning freely gives tens of thousands.
     assert turns.count(1) < 500
+
+
+def test_a_dag_callbacks_event_from_the_spool_is_completed_from_its_run() -> None:
+    """It names the run as the scheduler's listener does, so that one change is one event."""
+    from types import SimpleNamespace
+
+    from airflow.models.dagrun import DagRun
+    from sqlalchemy import insert
+
+    from ml_event_provider.dispatch.process import record_spooled
+    from ml_event_provider.sources.airflow import dag_run_event
+
+    now = EVENT.time
+    with transaction() as connection:
+        connection.execute(
+            insert(DagRun.__table__).values(
+                dag_id="train",
+                run_id="manual",
+                run_type="manual",
+                state="failed",
+                run_after=now,
+                start_date=now,
+                end_date=now,
+                created_at=now,
+                clear_number=1,
+                span_status="not_started",
+            )
+        )
+    told = dag_run_event(
+        SimpleNamespace(dag_id="train", run_id="manual", start_date=None, end_date=None),
+        state="failed",
+        workspace="default",
+        origin="callback",
+    )
+    record_spooled([told])
+    with transaction() as connection:
+        (recorded,) = events.latest(connection)
+    assert recorded.event.data["clear_number"] == 1
+    assert recorded.event.id != told.id

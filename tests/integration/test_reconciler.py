@@ -604,3 +604,31 @@ def test_an_old_run_that_was_cleared_and_ended_between_two_rounds_is_looked_at(
     session.commit()
     clock.later(60)
     assert [event.type for event in one.reconcile_runs()] == ["airflow.task_instance.failed"]
+
+
+def test_a_try_that_was_cleared_before_it_started_is_not_told_of(
+    session: Session, run: Any, one: Reconciler, clock: Clock
+) -> None:
+    """Airflow archives whatever is cleared as a failed try, also what never ran."""
+    ti = task_instance(session, run, "fit")
+    ti.state, ti.try_number, ti.start_date = TaskInstanceState.QUEUED, 1, None
+    ti.prepare_db_for_next_try(session)
+    ti.state = None
+    session.commit()
+    clock.later(60)
+    assert one.reconcile_runs() == []
+
+
+def test_a_dag_that_cannot_be_deserialized_does_not_stop_the_others(
+    session: Session, run: Any, one: Reconciler, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.models.serialized_dag import SerializedDagModel
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise ValueError("its timetable plugin is gone")
+
+    monkeypatch.setattr(SerializedDagModel, "get", broken)
+    end_try(task_instance(session, run, "fit"), TaskInstanceState.FAILED, at=NOW)
+    session.commit()
+    clock.later(60)
+    assert [event.type for event in one.reconcile_runs()] == ["airflow.task_instance.failed"]

@@ -9,13 +9,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ml_event_provider.rules.errors import InvalidPattern
-from ml_event_provider.rules.index import PatternIndex
+from ml_event_provider.rules.patterns.errors import InvalidPattern
+from ml_event_provider.rules.patterns.index import PatternIndex
 
 if TYPE_CHECKING:
-    from ml_event_provider.rules.explanation import Finding, explain
     from ml_event_provider.rules.files import load_rules
     from ml_event_provider.rules.model import Rule, RuleTarget, rule_json_schema
+    from ml_event_provider.rules.patterns.explanation import Finding, explain
     from ml_event_provider.rules.presets import PRESETS
     from ml_event_provider.rules.ruleset import RuleSet
 
@@ -35,11 +35,11 @@ __all__ = [
 # The names that are imported when they are first used. A function is not named as its module.
 _LATER = {
     "PRESETS": "presets",
-    "Finding": "explanation",
+    "Finding": "patterns.explanation",
     "Rule": "model",
     "RuleSet": "ruleset",
     "RuleTarget": "model",
-    "explain": "explanation",
+    "explain": "patterns.explanation",
     "load_rules": "files",
     "rule_json_schema": "model",
 }

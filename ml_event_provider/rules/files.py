@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from ml_event_provider.exceptions import InvalidRule
 from ml_event_provider.rules.documents import Document, Place, UnreadableError, read_json, read_yaml
-from ml_event_provider.rules.errors import InvalidPattern
 from ml_event_provider.rules.model import Rule, RuleTarget
+from ml_event_provider.rules.patterns.errors import InvalidPattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

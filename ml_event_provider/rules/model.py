@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from ml_event_provider.rules.compiler import compile_pattern
+from ml_event_provider.rules.patterns.compiler import compile_pattern
 from ml_event_provider.rules.presets import wanted
 
 Severity = Literal["info", "warning", "error", "critical"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ml_event_provider.exceptions import InvalidRule
-from ml_event_provider.rules.index import PatternIndex
+from ml_event_provider.rules.patterns.index import PatternIndex
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ml_event_provider.rules import PRESETS, PatternIndex, Rule, load_rules
-from ml_event_provider.rules.operators import OPERATORS
+from ml_event_provider.rules.patterns.operators import OPERATORS
 
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference"
 PATTERNS = (REFERENCE / "patterns.md").read_text("utf-8")

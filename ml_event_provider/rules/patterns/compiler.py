@@ -6,11 +6,11 @@ import json
 from itertools import product
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from ml_event_provider.rules.addresses import address
-from ml_event_provider.rules.errors import InvalidPattern, shown
-from ml_event_provider.rules.operators import RESERVED, predicate
-from ml_event_provider.rules.predicates import Equal, Predicate, Present, SameEvent
-from ml_event_provider.rules.values import ABSENT, Plain
+from ml_event_provider.rules.patterns.addresses import address
+from ml_event_provider.rules.patterns.errors import InvalidPattern, shown
+from ml_event_provider.rules.patterns.operators import RESERVED, predicate
+from ml_event_provider.rules.patterns.predicates import Equal, Predicate, Present, SameEvent
+from ml_event_provider.rules.patterns.values import ABSENT, Plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from ml_event_provider.rules.conditions import Alternative, Entry
-from ml_event_provider.rules.keys import TEXT_KEYS, Key, number_keys
-from ml_event_provider.rules.persistent import PersistentMap, Thresholds
-from ml_event_provider.rules.values import ABSENT, Constant, Plain
+from ml_event_provider.rules.patterns.alternatives import Alternative, Entry
+from ml_event_provider.rules.patterns.keys import TEXT_KEYS, Key, number_keys
+from ml_event_provider.rules.patterns.persistent import PersistentMap, Thresholds
+from ml_event_provider.rules.patterns.values import ABSENT, Constant, Plain
 
 if TYPE_CHECKING:
-    from ml_event_provider.rules.predicates import Predicate
+    from ml_event_provider.rules.patterns.predicates import Predicate
 
 #: With more predicates than this on one field, each value is a class of its own.
 MAX_TOLD_APART: Final = 16

@@ -11,10 +11,10 @@ import pytest
 
 from ml_event_provider.exceptions import InvalidRule
 from ml_event_provider.rules import InvalidPattern, PatternIndex
-from ml_event_provider.rules.compiler import parse_json
-from tests.unit.rules import naive_matcher
+from ml_event_provider.rules.patterns.compiler import parse_json
+from tests.unit.rules.patterns import naive_matcher
 
-DATA = Path(__file__).parents[2] / "data" / "rules"
+DATA = Path(__file__).parents[3] / "data" / "rules"
 
 
 def cases(name: str) -> list[dict[str, Any]]:

@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ml_event_provider.rules.compiler import compile_pattern, is_combination
-from ml_event_provider.rules.index import PatternIndex
-from ml_event_provider.rules.values import ABSENT
+from ml_event_provider.rules.patterns.compiler import compile_pattern, is_combination
+from ml_event_provider.rules.patterns.index import PatternIndex
+from ml_event_provider.rules.patterns.values import ABSENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from ml_event_provider.rules.tree import Node, fields_of
-from ml_event_provider.rules.values import plain
+from ml_event_provider.rules.patterns.tree import Node, fields_of
+from ml_event_provider.rules.patterns.values import plain
 
 if TYPE_CHECKING:
-    from ml_event_provider.rules.conditions import Entry, Membership
-    from ml_event_provider.rules.table import Table
+    from ml_event_provider.rules.patterns.alternatives import Entry, Membership
+    from ml_event_provider.rules.patterns.table import Table
 
 _MISSING: Final = object()
 

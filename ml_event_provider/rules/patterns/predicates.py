@@ -10,8 +10,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ml_event_provider.rules.addresses import BITS, address
-from ml_event_provider.rules.values import ABSENT, Plain
+from ml_event_provider.rules.patterns.addresses import BITS, address
+from ml_event_provider.rules.patterns.values import ABSENT, Plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from ml_event_provider.rules.keys import Key, Route, routes
-from ml_event_provider.rules.predicates import AnythingBut, Present, SameEvent
+from ml_event_provider.rules.patterns.keys import Key, Route, routes
+from ml_event_provider.rules.patterns.predicates import AnythingBut, Present, SameEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from ml_event_provider.rules.conditions import Condition
-    from ml_event_provider.rules.predicates import Predicate
-    from ml_event_provider.rules.values import Plain
+    from ml_event_provider.rules.patterns.alternatives import Condition
+    from ml_event_provider.rules.patterns.predicates import Predicate
+    from ml_event_provider.rules.patterns.values import Plain
 
 #: What a key without selectivity costs, in rules: more than any that has some.
 _HOPELESS: Final = 1 << 40

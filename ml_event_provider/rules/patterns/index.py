@@ -12,16 +12,16 @@ from __future__ import annotations
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
-from ml_event_provider.rules.compiler import compile_pattern
-from ml_event_provider.rules.reader import ArrayReader, read
-from ml_event_provider.rules.registry import Registry
-from ml_event_provider.rules.tree import Node, build
+from ml_event_provider.rules.patterns.compiler import compile_pattern
+from ml_event_provider.rules.patterns.reader import ArrayReader, read
+from ml_event_provider.rules.patterns.registry import Registry
+from ml_event_provider.rules.patterns.tree import Node, build
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from ml_event_provider.rules.conditions import Entry
-    from ml_event_provider.rules.table import Table
+    from ml_event_provider.rules.patterns.alternatives import Entry
+    from ml_event_provider.rules.patterns.table import Table
 
 #: How many results a snapshot remembers, and how many rule names in all of them.
 MAX_RESULTS: Final = 16_384

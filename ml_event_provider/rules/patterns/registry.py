@@ -5,14 +5,14 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from ml_event_provider.rules.conditions import Alternative, Condition
-from ml_event_provider.rules.keys import Key, Route, size_of
-from ml_event_provider.rules.predicates import AnythingBut, Present, SameEvent
-from ml_event_provider.rules.table import MAX_TOLD_APART, Table
-from ml_event_provider.rules.usage import Usage, change_count, counted_keys, named_values, ways
+from ml_event_provider.rules.patterns.alternatives import Alternative, Condition
+from ml_event_provider.rules.patterns.keys import Key, Route, size_of
+from ml_event_provider.rules.patterns.predicates import AnythingBut, Present, SameEvent
+from ml_event_provider.rules.patterns.table import MAX_TOLD_APART, Table
+from ml_event_provider.rules.patterns.usage import Usage, change_count, counted_keys, named_values, ways
 
 if TYPE_CHECKING:
-    from ml_event_provider.rules import compiler
+    from ml_event_provider.rules.patterns import compiler
 
 #: When so many rules use a key, those registered under it are looked at again.
 _CROWDED: Final = frozenset({4, 32, 256, 2048, 16_384})

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ml_event_provider.rules import Finding, InvalidPattern, explain
-from ml_event_provider.rules.values import ABSENT
+from ml_event_provider.rules.patterns.values import ABSENT
 
 EVENT: dict[str, Any] = {
     "type": "airflow.task_instance.failed",

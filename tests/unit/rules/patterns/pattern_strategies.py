@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.unit.rules import naive_matcher
+from tests.unit.rules.patterns import naive_matcher
 
 TEXTS = [
     *("", "a", "A", "ab", "aB", "abc", "b", "ba", "a-b", "x/ab-c/y", "ab-c", "AB-C", "true", "5", "a*b"),

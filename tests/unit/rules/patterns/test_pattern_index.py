@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ml_event_provider.rules import InvalidPattern, PatternIndex, explain
-from ml_event_provider.rules import registry as registry_module
-from ml_event_provider.rules import table as table_module
-from tests.unit.rules import naive_matcher
-from tests.unit.rules.pattern_strategies import events, matching_events, patterns
+from ml_event_provider.rules.patterns import registry as registry_module
+from ml_event_provider.rules.patterns import table as table_module
+from tests.unit.rules.patterns import naive_matcher
+from tests.unit.rules.patterns.pattern_strategies import events, matching_events, patterns
 
 PROFILE = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 

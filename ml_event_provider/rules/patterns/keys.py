@@ -25,13 +25,13 @@ import re
 from math import floor, frexp, isinf, ldexp
 from typing import TYPE_CHECKING, Any, Final
 
-from ml_event_provider.rules.addresses import BITS, address
-from ml_event_provider.rules.predicates import IgnoreCase, Network, Prefix, Range, Suffix, Wildcard, fold
+from ml_event_provider.rules.patterns.addresses import BITS, address
+from ml_event_provider.rules.patterns.predicates import IgnoreCase, Network, Prefix, Range, Suffix, Wildcard, fold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from ml_event_provider.rules.predicates import Predicate
+    from ml_event_provider.rules.patterns.predicates import Predicate
 
 Key = tuple[str, Any]
 Route = tuple[Key, ...]

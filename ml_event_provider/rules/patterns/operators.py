@@ -5,9 +5,9 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
-from ml_event_provider.rules.addresses import BITS, address
-from ml_event_provider.rules.errors import InvalidPattern, nearest, shown
-from ml_event_provider.rules.predicates import (
+from ml_event_provider.rules.patterns.addresses import BITS, address
+from ml_event_provider.rules.patterns.errors import InvalidPattern, nearest, shown
+from ml_event_provider.rules.patterns.predicates import (
     AnythingBut,
     Equal,
     Expression,
@@ -22,7 +22,7 @@ from ml_event_provider.rules.predicates import (
     Wildcard,
     fold,
 )
-from ml_event_provider.rules.values import ABSENT, Plain, is_number, plain
+from ml_event_provider.rules.patterns.values import ABSENT, Plain, is_number, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable

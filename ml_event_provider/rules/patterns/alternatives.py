@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from ml_event_provider.rules.predicates import SameEvent
-from ml_event_provider.rules.values import ABSENT, Plain
+from ml_event_provider.rules.patterns.predicates import SameEvent
+from ml_event_provider.rules.patterns.values import ABSENT, Plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ml_event_provider.rules.compiler import Leaf
+    from ml_event_provider.rules.patterns.compiler import Leaf
 
 #: Where a value stands: pairs (array, index of the element). Values that agree on all arrays they share
 #: combine.

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ml_event_provider.rules import InvalidPattern, PatternIndex
-from ml_event_provider.rules import operators as operators_module
-from ml_event_provider.rules.compiler import MAX_DEPTH, parse_json
+from ml_event_provider.rules.patterns import operators as operators_module
+from ml_event_provider.rules.patterns.compiler import MAX_DEPTH, parse_json
 
 
 @pytest.mark.parametrize(

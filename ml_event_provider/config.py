@@ -6,6 +6,7 @@ default. Each function's docstring is the option's meaning; units are in the nam
 
 from __future__ import annotations
 
+import json
 import os
 from functools import cache
 from pathlib import Path
@@ -194,10 +195,77 @@ def template_directories() -> tuple[Path, ...]:
 
 
 @cache
+def max_targets() -> int:
+    """``[ml_events] max_targets``: how many targets one rule may have."""
+    return int(_number("max_targets"))
+
+
+@cache
+def max_contacts() -> int:
+    """``[ml_events] max_contacts``: how many people a workspace's rules may reach, each counted once a channel."""
+    return int(_number("max_contacts"))
+
+
+@cache
+def max_rules() -> int:
+    """``[ml_events] max_rules``: how many rules a workspace may have."""
+    return int(_number("max_rules"))
+
+
+@cache
+def notifications_per_hour() -> int:
+    """``[ml_events] notifications_per_hour``: how many notifications one rule may send in an hour; 0 is any."""
+    return int(_number("notifications_per_hour"))
+
+
+@cache
+def workspace_quotas() -> dict[str, dict[str, int]]:
+    """``[ml_events] workspace_quotas``: other limits for some workspaces, as JSON."""
+    text = _option("workspace_quotas")
+    if not text:
+        return {}
+    example = '{"fraud": {"max_targets": 20}}'
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"[{SECTION}] workspace_quotas is no JSON ({error}); write it like {example}") from None
+    for workspace_name, limits in found.items() if isinstance(found, dict) else [("", None)]:
+        if not isinstance(limits, dict) or not all(
+            name in QUOTAS and isinstance(limit, int) and limit >= 0 for name, limit in limits.items()
+        ):
+            raise ValueError(
+                f"[{SECTION}] workspace_quotas: {workspace_name!r} has {limits!r}; write it like {example},"
+                f" with any of {', '.join(QUOTAS)}"
+            )
+    return dict(found)
+
+
+def quota(name: str, workspace_name: str) -> int:
+    """The limit of that name (one of ``QUOTAS``) for a workspace."""
+    limits = workspace_quotas().get(workspace_name, {})
+    return limits[name] if name in limits else _QUOTAS[name]()
+
+
+@cache
+def max_hops() -> int:
+    """``[ml_events] max_hops``: how many actions of rules may lead to one another before the chain is cut."""
+    return int(_number("max_hops"))
+
+
+@cache
 def airflow_base_url() -> str:
     """``[api] base_url``: the address that links in messages start with, without a closing slash."""
     return str(_conf().get("api", "base_url", fallback="") or "").rstrip("/")
 
+
+_QUOTAS: dict[str, Callable[[], int]] = {
+    "max_targets": max_targets,
+    "max_contacts": max_contacts,
+    "max_rules": max_rules,
+    "notifications_per_hour": notifications_per_hour,
+}
+#: The limits that a workspace may have of its own.
+QUOTAS = tuple(_QUOTAS)
 
 _OPTIONS: tuple[Callable[[], object], ...] = tuple(
     value for value in list(globals().values()) if hasattr(value, "cache_clear")

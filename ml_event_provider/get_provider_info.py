@@ -75,6 +75,29 @@ OPTIONS: dict[str, dict[str, Any]] = {
     ),
     "retention_days": _option("90.0", "float", "After how many days events and their deliveries are pruned. 0: never."),
     "max_body_bytes": _option("4194304", "integer", "The largest request that the ingest endpoint reads, in bytes."),
+    "max_targets": _option("5", "integer", "How many targets a rule may have, those of its escalations included."),
+    "max_contacts": _option(
+        "100",
+        "integer",
+        "How many people the rules of a workspace may reach; one person counts once for each channel.",
+    ),
+    "max_rules": _option("1000", "integer", "How many rules a workspace may have."),
+    "notifications_per_hour": _option(
+        "0",
+        "integer",
+        "How many notifications of one rule may go out in one hour; the others are recorded as muted. 0: any number.",
+    ),
+    "workspace_quotas": _option(
+        "",
+        "string",
+        "Other limits for some workspaces, as JSON: max_targets, max_contacts, max_rules, notifications_per_hour.",
+        '{"fraud": {"max_targets": 20}}',
+    ),
+    "max_hops": _option(
+        "3",
+        "integer",
+        "How often an action of a rule may lead to an event with another action, before the chain is cut.",
+    ),
     "allowed_hosts": _option(
         "",
         "string",

@@ -13,7 +13,7 @@ from ml_event_provider.cli.output import show as show_rows
 from ml_event_provider.cli.source import event_named
 from ml_event_provider.exceptions import InvalidRule
 from ml_event_provider.rules import Rule, RuleSet, explain, load_rules, rule_json_schema
-from ml_event_provider.store import rules
+from ml_event_provider.store import definitions
 from ml_event_provider.store.engine import transaction
 
 
@@ -22,7 +22,7 @@ def apply(args: Any) -> None:
     """Create and change rules as the files say; all or nothing."""
     loaded = _load(args.file)
     with transaction() as connection:
-        done = [(rule, rules.put(connection, _definition(rule), managed_by="file")) for rule in loaded]
+        done = [(rule, definitions.put(connection, _definition(rule), managed_by="file")) for rule in loaded]
         if args.plan:
             connection.rollback()
     for rule, what in done:
@@ -34,7 +34,7 @@ def apply(args: Any) -> None:
 def list_rules(args: Any) -> None:
     """Print all rules."""
     with transaction() as connection:
-        found = rules.all_rules(connection, workspace=args.workspace)
+        found = definitions.find(connection, workspace=args.workspace)
     rows = [
         {
             **one._asdict(),
@@ -55,7 +55,7 @@ def show(args: Any) -> None:
     import yaml
 
     with transaction() as connection:
-        stored = rules.get(connection, args.name, workspace=_workspace(args))
+        stored = definitions.get(connection, args.name, workspace=_workspace(args))
     print(f"# version {stored.version}, managed by {stored.managed_by}, changed {stored.updated_at.isoformat()}")
     print(yaml.safe_dump(stored.definition, sort_keys=False, allow_unicode=True), end="")
 
@@ -76,7 +76,7 @@ def disable(args: Any) -> None:
 def delete(args: Any) -> None:
     """Delete a rule; its history stays."""
     with transaction() as connection:
-        rules.remove(connection, args.name, workspace=_workspace(args))
+        definitions.remove(connection, args.name, workspace=_workspace(args))
     print(f"deleted {_workspace(args)}/{args.name}")
 
 
@@ -140,7 +140,7 @@ def _definition(rule: Rule) -> dict[str, Any]:
 def _stored_rules(workspace: str) -> list[Rule]:
     """The store's rules. One that cannot be used is said and left out, as the dispatcher does."""
     with transaction() as connection:
-        stored = rules.all_rules(connection, workspace=workspace)
+        stored = definitions.find(connection, workspace=workspace)
     usable: list[Rule] = []
     for one in stored:
         try:
@@ -156,5 +156,5 @@ def _workspace(args: Any) -> str:
 
 def _switch(args: Any, *, enabled: bool) -> None:
     with transaction() as connection:
-        rules.set_enabled(connection, args.name, workspace=_workspace(args), enabled=enabled)
+        definitions.set_enabled(connection, args.name, workspace=_workspace(args), enabled=enabled)
     print(f"{'enabled' if enabled else 'disabled'} {_workspace(args)}/{args.name}")

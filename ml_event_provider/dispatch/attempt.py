@@ -10,8 +10,10 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from ml_event_provider import config, extensions
+from ml_event_provider.dispatch.actions import perform
 from ml_event_provider.exceptions import TemplateProblem, UnknownTarget
 from ml_event_provider.messages import Renderer
+from ml_event_provider.messages.about import About
 from ml_event_provider.store.deliveries import Delivery, Settlement
 from ml_event_provider.store.engine import utc_now
 from ml_event_provider.store.schema import DeliveryState
@@ -96,9 +98,25 @@ class Sender:
     def _send(self, delivery: Delivery) -> Result:
         if delivery.recorded is None:
             return Result.refused("no event", "the delivery's event was pruned")
+        event = delivery.recorded.event
+        if "action" in delivery.options:
+            return perform(
+                delivery.options["action"],
+                event=event,
+                delivery_id=delivery.id,
+                rule=delivery.rule,
+                workspace=delivery.workspace,
+                hops=int(delivery.options.get("hops", 1)),
+            )
         connection = self._connections.get(delivery.conn_id)
         target = extensions.target_for(connection.conn_type)
-        event = delivery.recorded.event
+        about = About(
+            kind=delivery.kind,
+            id=delivery.alert_id,
+            members=delivery.members,
+            facts=delivery.facts,
+            others=tuple(one.event for one in delivery.others),
+        )
         rendered = self._renderer.render(
             event,
             channel=target.channel,
@@ -109,6 +127,7 @@ class Sender:
             severity=delivery.severity,
             template=delivery.template,
             options=delivery.options,
+            about=about,
         )
         for problem in rendered.problems:
             log.warning("Delivery %s: %s", delivery.id, problem)
@@ -122,6 +141,7 @@ class Sender:
                     rule=delivery.rule,
                     severity=delivery.severity,
                     options=delivery.options,
+                    about=about,
                 )
             except TemplateProblem as problem:
                 # The receiver expects the user's own shape, so no other body will do: mend it, then send again.
@@ -137,6 +157,7 @@ class Sender:
             options=delivery.options,
             run_url=str(event.data.get("url") or ""),
             log_url=str(event.data.get("log_url") or ""),
+            about=about,
         )
         return target.send(connection, message, timeout=self._timeout)
 

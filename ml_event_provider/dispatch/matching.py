@@ -1,110 +1,209 @@
-"""Matches recorded events with the rules and creates their deliveries, in one transaction."""
+"""Matches recorded events with the rules and creates their deliveries, in one transaction.
+
+One dispatcher matches at a time, in the order in which events were recorded, so that what rules remember is the
+same however many there are; sending is shared.
+"""
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ml_event_provider import config
 from ml_event_provider.events.identity import change_id
 from ml_event_provider.rules import Rule, RuleSet
-from ml_event_provider.store import deliveries, events, rules
+from ml_event_provider.rules.calendars import Calendar
+from ml_event_provider.rules.engine import Arrival, Engine, Planned
+from ml_event_provider.rules.engine.planning import AIRFLOW
+from ml_event_provider.rules.scope import ResourceGroup
+from ml_event_provider.rules.silences import Silence
+from ml_event_provider.store import cursors, decisions, definitions, deliveries, events, states
+from ml_event_provider.store.airflow_actions import hops_of
+from ml_event_provider.store.decisions import RecordedDecision
+from ml_event_provider.store.definitions import Kind
 from ml_event_provider.store.deliveries import NewDelivery, NewNotification
 from ml_event_provider.store.engine import transaction, utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from datetime import datetime
+
+    from pydantic import BaseModel
 
     from ml_event_provider.events.model import Event
+    from ml_event_provider.rules.engine import Decision
 
 log = logging.getLogger(__name__)
 
+#: The lock that whoever changes what rules remember holds.
+LOCK = "matching"
+
 
 class Rules:
-    """The enabled rules of all workspaces, compiled; compiled again when the store's change."""
+    """The enabled rules of all workspaces with what stands beside them, compiled; again when the store's change."""
 
     def __init__(self) -> None:
         self._fingerprint: object = None
-        self._compiled = RuleSet([])
+        self.compiled = RuleSet([])
         self._versions: dict[tuple[str, str], int] = {}
 
-    def refresh(self, connection: Any) -> None:
-        """Read the rules again if any changed. A rule that cannot be used is logged and left out."""
-        fingerprint = rules.fingerprint(connection)
+    def refresh(self, connection: Any) -> bool:
+        """Read the definitions again if any changed; say whether. One that cannot be used is logged and left out."""
+        fingerprint = definitions.fingerprint(connection)
         if fingerprint == self._fingerprint:
-            return
-        usable: list[Rule] = []
-        versions: dict[tuple[str, str], int] = {}
-        for stored in rules.all_rules(connection):
-            try:
-                rule = Rule.model_validate(stored.definition)
-            except ValueError as error:
-                log.error("Rule %s of workspace %s cannot be used: %s", stored.name, stored.workspace, error)
-                continue
-            usable.append(rule)
-            versions[stored.workspace, stored.name] = stored.version
-        self._compiled = RuleSet(usable)
-        for name, problem in self._compiled.broken.items():
+            return False
+        self._versions = {}
+        self.compiled = RuleSet(
+            self._read(connection, Kind.RULE, Rule),
+            groups=self._read(connection, Kind.GROUP, ResourceGroup),
+            calendars=self._read(connection, Kind.CALENDAR, Calendar),
+            silences=self._read(connection, Kind.SILENCE, Silence),
+        )
+        for name, problem in self.compiled.broken.items():
             log.error("Rule %s cannot be used: %s", name, problem)
-        self._versions = versions
         self._fingerprint = fingerprint
+        return True
+
+    def _read(self, connection: Any, kind: Kind, model: type[BaseModel]) -> list[Any]:
+        usable: list[Any] = []
+        for stored in definitions.find(connection, kind):
+            try:
+                usable.append(model.model_validate(stored.definition))
+            except ValueError as error:
+                log.error("%s %s of workspace %s cannot be used: %s", kind, stored.name, stored.workspace, error)
+                continue
+            if kind is Kind.RULE:
+                self._versions[stored.workspace, stored.name] = stored.version
+        return usable
 
     def match(self, event: Event) -> list[Rule]:
-        """The rules that match an event, by name."""
-        return self._compiled.match(event)
+        """The rules whose own events include this one, by name."""
+        return self.compiled.match(event)
 
     def version(self, rule: Rule) -> int:
         """The version under which a rule is stored."""
         return self._versions.get((rule.workspace, rule.name), 0)
 
 
-def match_batch(compiled: Rules, *, limit: int, now: Callable[[], datetime] = utc_now) -> tuple[int, int]:
-    """Match up to ``limit`` new events; return how many events there were and how many deliveries they gave.
+class Matched(NamedTuple):
+    """What a batch came to."""
 
-    Taking the events, marking them matched and creating their deliveries is one transaction: whoever is killed in
-    between has done nothing.
+    events: int = 0
+    deliveries: int = 0
+
+
+def match_batch(rules: Rules, *, limit: int, now: Callable[[], datetime] = utc_now) -> Matched:
+    """Match up to ``limit`` new events, and do what is due where none waits.
+
+    Taking the events, changing what rules remember and creating deliveries is one transaction: whoever is killed in
+    between has done nothing. Where another dispatcher is at it, there is nothing to do.
     """
     with transaction() as connection:
-        compiled.refresh(connection)
         moment = now()
+        changed = rules.refresh(connection)
+        if not (changed or events.any_unmatched(connection) or states.any_due(connection, moment.timestamp())):
+            return Matched()
+        if not cursors.lock(connection, LOCK, now=moment, wait=False):
+            return Matched()
         taken = events.take_unmatched(connection, limit, now=moment)
-        made = [
-            notification_of(rule, compiled.version(rule), recorded.seq, recorded.event)
-            for recorded in taken
-            for rule in _matching(compiled, recorded.event)
-        ]
-        deliveries.create(connection, made, now=moment)
-    return len(taken), sum(len(one.deliveries) for one in made)
+        engine, memory = engine_on(connection, rules, moment)
+        arrivals = [Arrival(one.seq, one.event, one.recorded_at.timestamp()) for one in taken]
+        prepared = [engine.prepare(one) for one in arrivals]
+        memory.prefetch(place for one in prepared for place in one.places)
+        for one in prepared:
+            engine.take(one)
+        if len(taken) < limit:
+            if changed:
+                engine.expect(moment.timestamp())
+            engine.advance(moment.timestamp())
+        made = write(connection, rules, engine, memory, moment)
+    return Matched(len(taken), made)
 
 
-def _matching(compiled: Rules, event: Event) -> list[Rule]:
-    try:
-        return compiled.match(event)
-    except Exception:
-        # An event that no rule can digest must not hold up the others; it stays recorded and can be replayed.
-        log.exception("Event %s of type %s could not be matched", event.id, event.type)
-        return []
+def engine_on(connection: Any, rules: Rules, moment: datetime) -> tuple[Engine, states.StoredStates]:
+    """An engine on the store's states. Its caller holds :data:`LOCK` and calls :func:`write` at the end."""
+    memory = states.StoredStates(connection, until=moment.timestamp())
+    return Engine(rules.compiled, memory, _hourly_limit), memory
 
 
-def notification_of(rule: Rule, version: int, seq: int, event: Event) -> NewNotification:
-    """What a rule says about an event. Its ids follow from rule and event: matching again changes nothing."""
-    notification_id = change_id("notification", rule.workspace, rule.name, event.source, event.id)
+def _hourly_limit(workspace: str) -> int:
+    return config.quota("notifications_per_hour", workspace)
+
+
+def write(connection: Any, rules: Rules, engine: Engine, memory: states.StoredStates, moment: datetime) -> int:
+    """Write what the engine said and remembers; return how many deliveries that made."""
+    made = [_notification(connection, rules, one) for one in engine.planned]
+    deliveries.create(connection, made, now=moment)
+    decisions.record(connection, [_decision(rules, one) for one in engine.decisions])
+    memory.save()
+    return sum(len(one.deliveries) for one in made)
+
+
+def _notification(connection: Any, rules: Rules, planned: Planned) -> NewNotification:
+    context: dict[str, Any] = {}
+    if planned.facts:
+        context["facts"] = dict(planned.facts)
+    if len(planned.seqs) > 1:
+        context["seqs"] = list(planned.seqs)
     return NewNotification(
-        id=notification_id,
-        workspace=rule.workspace,
-        rule=rule.name,
-        rule_version=version,
-        severity=str(rule.severity),
-        event_seq=seq,
+        id=planned.id,
+        workspace=planned.rule.workspace,
+        rule=planned.rule.name,
+        rule_version=rules.version(planned.rule),
+        severity=planned.severity,
+        event_seq=planned.seqs[-1] if planned.event is None else _recorded(connection, planned.event),
+        kind=planned.kind,
+        alert_id=planned.alert,
+        members=planned.members,
+        context=context,
         deliveries=tuple(
             NewDelivery(
-                id=change_id("delivery", notification_id, target.conn_id, position),
-                conn_id=target.conn_id,
-                template=target.template or rule.template,
-                options=target.options,
+                id=change_id("delivery", planned.id, one.conn_id, position),
+                conn_id=one.conn_id,
+                template=one.template,
+                options=one.options if hops is None else {**one.options, "hops": hops},
+                muted=one.muted if hops is None or hops <= config.max_hops() else one.muted or _cut(hops),
+                not_before=None if one.not_before is None else datetime.fromtimestamp(one.not_before, UTC),
+                fallback=one.fallback,
             )
-            for position, target in enumerate(rule.targets)
+            for position, one in enumerate(planned.deliveries)
+            for hops in (None if one.conn_id != AIRFLOW else _hops(connection, planned),)
         ),
+    )
+
+
+def _hops(connection: Any, planned: Planned) -> int:
+    """Which action in a chain of events and actions a notification's actions are."""
+    event = planned.event
+    if event is None:
+        recorded = events.by_seq(connection, planned.seqs[-1:])
+        if not recorded:
+            return 1
+        event = recorded[planned.seqs[-1]].event
+    return hops_of(connection, event) + 1
+
+
+def _cut(hops: int) -> str:
+    return f"loop: {hops - 1} actions of rules led to this event; [ml_events] max_hops = {config.max_hops()}"
+
+
+def _recorded(connection: Any, event: Event) -> int:
+    """The place of an event that is recorded now, if it is not yet."""
+    events.record_one(connection, event)
+    return next(one.seq for one in events.find(connection, event.id) if one.event.source == event.source)
+
+
+def _decision(rules: Rules, decision: Decision) -> RecordedDecision:
+    return RecordedDecision(
+        event_seq=decision.seq,
+        workspace=decision.rule.workspace,
+        rule=decision.rule.name,
+        rule_version=rules.version(decision.rule),
+        key=decision.key,
+        outcome=decision.outcome,
+        facts=dict(decision.facts),
+        notification_id=decision.notification or None,
+        decided_at=datetime.fromtimestamp(decision.at, UTC),
     )
 
 
@@ -123,7 +222,7 @@ def notify_directly(
     """
     notification_id = change_id("direct", event.workspace, name, event.source, event.id)
     new = events.record_one(connection, event)
-    recorded = next(one for one in events.find(connection, event.id) if one.event.source == event.source)
+    seq = _recorded(connection, event)
     made = tuple(
         NewDelivery(
             id=change_id("delivery", notification_id, conn_id, position),
@@ -139,7 +238,7 @@ def notify_directly(
         rule=name,
         rule_version=0,
         severity=severity,
-        event_seq=recorded.seq,
+        event_seq=seq,
         deliveries=made,
     )
     deliveries.create(connection, [notification], now=utc_now())

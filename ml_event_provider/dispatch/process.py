@@ -158,11 +158,11 @@ class DispatcherProcess:
                     return attempts
 
     def _match(self) -> bool:
-        taken, made = match_batch(self._rules, limit=MATCH_BATCH)
-        if taken:
-            log.info("Matched %d event(s): %d deliveries", taken, made)
-            count("events_matched", taken)
-        return taken > 0
+        matched = match_batch(self._rules, limit=MATCH_BATCH)
+        if matched.events or matched.deliveries:
+            log.info("Matched %d event(s): %d deliveries", matched.events, matched.deliveries)
+            count("events_matched", matched.events)
+        return matched.events > 0 or matched.deliveries > 0
 
     def _room(self) -> int:
         """How many deliveries may be leased: so many that each is sent before its lease runs out."""

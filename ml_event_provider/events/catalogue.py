@@ -83,6 +83,8 @@ EVENT_TYPES: Final[dict[str, EventType]] = {
         EventType("ml.data_validation.success", "Data met all expectations.", "DataValidationData"),
         EventType("ml.data_validation.failed", "Data did not meet expectations.", "DataValidationData", "error"),
         EventType("ml.dataset.drift_detected", "A dataset drifted from its baseline.", "DatasetDriftData", "warning"),
+        EventType("ml.run.metric_logged", "A training run logged a value of a metric.", "RunMetricData"),
+        EventType("ml.event.absent", "Events that a rule waits for did not come.", "AbsenceData", "warning"),
         EventType("ml.notification.requested", "A DAG asked for a notification.", "NotificationData"),
     )
 }

@@ -89,6 +89,33 @@ class DatasetDriftData(EventData):
     task_id: str | None = Field(None, description="The task of that run.")
 
 
+class RunMetricData(EventData):
+    """One logged value of a training run's metric."""
+
+    run_id: str = Field(description="The training run, as its tracker names it.")
+    metric: str = Field(description="The metric's name.")
+    value: float = Field(description="The value.")
+    step: int | None = Field(None, description="The step at which it was logged.")
+    project: str | None = Field(None, description="The tracker's project or experiment.")
+    run_name: str | None = Field(None, description="The run's name for people.")
+    model: str | None = Field(None, description="The model that is trained.")
+    link: str | None = Field(None, description="The run's page in the tracker.")
+    dag_id: str | None = Field(None, description="The DAG that logged it.")
+    dag_run_id: str | None = Field(None, description="The run of that DAG.")
+    task_id: str | None = Field(None, description="The task of that run.")
+
+
+class AbsenceData(EventData):
+    """Events that did not come."""
+
+    rule: str = Field(description="The rule that waits for them.")
+    key: list[Any] = Field(description="What they would have been about: the values of the rule's 'by'.")
+    by: list[str] | None = Field(None, description="The fields that the values are from.")
+    last: AwareDatetime | None = Field(None, description="When the last such event was.")
+    within: float | None = Field(None, description="How many seconds may pass without one.")
+    missed: AwareDatetime | None = Field(None, description="The moment of the schedule after which none came.")
+
+
 class NotificationData(EventData):
     """A notification that a DAG's author asked for."""
 

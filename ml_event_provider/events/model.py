@@ -25,6 +25,7 @@ ORIGINS: Final = frozenset(
         "dag-processor",
         "triggerer",
         "reconciler",
+        "dispatcher",
         "callback",
         "ingest",
     }

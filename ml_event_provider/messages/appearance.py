@@ -24,6 +24,8 @@ BY_STATE = {
     "removed": ("🗑️", "quiet"),
     "created": ("📦", "info"),
     "updated": ("📦", "info"),
+    "metric_logged": ("📈", "info"),
+    "absent": ("🕳️", "warn"),
     "requested": ("🔔", "info"),
 }
 BY_SEVERITY = {"critical": ("🚨", "bad"), "error": ("❌", "bad"), "warning": ("⚠️", "warn")}

@@ -225,6 +225,23 @@ _DATA: Final[dict[str, dict[str, Any]]] = {
         ],
         **_TASK_NAMES,
     },
+    "ml.run.metric_logged": {
+        "run_id": "4f1d2c7a9e0b4c6d8f3a5b7c9d1e2f30",
+        "metric": "val_loss",
+        "value": 0.3127,
+        "step": 4200,
+        "project": "churn",
+        "run_name": "churn-xgb-2026-11-22",
+        "model": "churn_classifier",
+        "link": "https://mlflow.example.com/#/experiments/7/runs/4f1d2c7a9e0b4c6d8f3a5b7c9d1e2f30",
+    },
+    "ml.event.absent": {
+        "rule": "nightly features are ready",
+        "key": ["nightly_features"],
+        "by": ["data.dag_id"],
+        "last": "2026-11-21T05:41:12+00:00",
+        "within": 86400.0,
+    },
     "ml.notification.requested": {
         "title": "Churn model 14 is ready for review",
         "text": "AUC rose from 0.897 to 0.913.\nPlease look at the report before noon.",
@@ -242,6 +259,8 @@ _SUBJECTS: Final = {
     "ml.model_version": "models/churn_classifier/versions/14",
     "ml.data_validation": "checkpoints/churn_features",
     "ml.dataset": "datadrifts/churn_features_weekly",
+    "ml.run": "runs/4f1d2c7a9e0b4c6d8f3a5b7c9d1e2f30/metrics/val_loss",
+    "ml.event": "nightly_features",
     "ml.notification": "notifications/review",
 }
 

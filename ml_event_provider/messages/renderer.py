@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ml_event_provider.exceptions import TemplateProblem
+from ml_event_provider.messages.about import About
 from ml_event_provider.messages.appearance import appearance
 from ml_event_provider.messages.blocks import problem, run, validated
 from ml_event_provider.messages.dialects import DIALECTS
@@ -86,13 +87,14 @@ class Renderer:
         severity: str = "info",
         template: str | None = None,
         options: Mapping[str, Any] | None = None,
+        about: About | None = None,
     ) -> Rendered:
         """The message about ``event`` for ``channel``, within the limits (bytes of UTF-8).
 
         ``template`` names a file to be preferred to the event type's own. A template that cannot be used is
         replaced by the built-in one, and the message says so: a broken template is no error.
         """
-        values = _values(event, channel, rule, severity, options)
+        values = _values(event, channel, rule, severity, options, about)
         # E-mail and webhooks carry a plain text beside their own format.
         language = "text" if dialect in ("html", "json") or dialect not in DIALECTS else dialect
         problems: list[str] = []
@@ -129,6 +131,7 @@ class Renderer:
         rule: str = "",
         severity: str = "info",
         options: Mapping[str, Any] | None = None,
+        about: About | None = None,
         **more: Any,
     ) -> str:
         """A user's JSON template, ``source``, filled with the event; ``more`` are further variables.
@@ -138,7 +141,7 @@ class Renderer:
 
         :raises TemplateProblem: if the template fails or its result is not JSON; names the line.
         """
-        values = {**more, **_values(event, channel, rule, severity, options)}
+        values = {**more, **_values(event, channel, rule, severity, options, about)}
         if not more.keys() >= {"title", "body"}:
             usual = self.render(
                 event,
@@ -149,6 +152,7 @@ class Renderer:
                 rule=rule,
                 severity=severity,
                 options=options,
+                about=about,
             )
             values = {"title": usual.title, "body": usual.body, **values}
         with spending(Budget(self.seconds, self.clock)) as budget:
@@ -234,9 +238,12 @@ class Renderer:
         return blocks
 
 
-def _values(event: Event, channel: str, rule: str, severity: str, options: Mapping[str, Any] | None) -> dict[str, Any]:
+def _values(
+    event: Event, channel: str, rule: str, severity: str, options: Mapping[str, Any] | None, about: About | None
+) -> dict[str, Any]:
     """The variables of a template."""
-    icon, tone = appearance(event, severity)
+    about = about or About()
+    icon, tone = about.appearance(*appearance(event, severity))
     return {
         "event": event,
         "data": event.data,
@@ -247,6 +254,7 @@ def _values(event: Event, channel: str, rule: str, severity: str, options: Mappi
         "icon": icon,
         "tone": tone,
         "state": event.type.rsplit(".", 1)[-1],
+        "alert": about,
     }
 
 

@@ -27,6 +27,7 @@ from jinja2.visitor import NodeTransformer
 from ml_event_provider.events.model import Event
 from ml_event_provider.exceptions import TemplateProblem
 from ml_event_provider.messages import limits
+from ml_event_provider.messages.about import About
 from ml_event_provider.messages.dialect import Dialect, Json, Written
 from ml_event_provider.messages.filters import FILTERS
 from ml_event_provider.messages.limits import BUDGET, checked, step, steps
@@ -90,6 +91,7 @@ _ALLOWED: tuple[tuple[Any, frozenset[str]], ...] = (
     (date, _names("year month day hour minute second isoformat weekday isoweekday date time timestamp")),
     (timedelta, _names("days seconds total_seconds")),
     (Event, frozenset(item.name for item in fields(Event))),
+    (About, frozenset({*(item.name for item in fields(About)), "ordinary", "lines", "unnamed"})),
 )
 #: Jinja's own objects: every attribute without an underscore.
 _OPEN = (LoopContext, Macro, BlockReference, Namespace, TemplateModule, Missing)

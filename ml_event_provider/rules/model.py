@@ -1,82 +1,82 @@
-"""The rule: what it waits for, and where its notifications go."""
+"""The rule: what it waits for, when it fires, and where its notifications go."""
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, Final, Literal
+from functools import cached_property
+from hashlib import sha256
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
-    GetJsonSchemaHandler,
     JsonValue,
-    field_validator,
     model_validator,
 )
 
-from ml_event_provider.rules.patterns.compiler import compile_pattern
-from ml_event_provider.rules.presets import wanted
+from ml_event_provider.rules.calendars import Hours, PositiveDuration
+from ml_event_provider.rules.conditions import Condition
+from ml_event_provider.rules.fields import LISTED, Line, Name, Part, Paths, Reference, Short, ShortPart
+from ml_event_provider.rules.lifecycle import (
+    Action,
+    Cooldown,
+    Fallback,
+    Flapping,
+    Group,
+    Inhibit,
+    Resolve,
+)
+from ml_event_provider.rules.matcher import Matcher, all_of, any_of
+from ml_event_provider.rules.resources import opposite
+from ml_event_provider.rules.scope import Scope
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ml_event_provider.rules.scope import ResourceGroup
 
 Severity = Literal["info", "warning", "error", "critical"]
 
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+#: From the least grave.
+SEVERITIES: tuple[Severity, ...] = ("info", "warning", "error", "critical")
+#: The most that a file may hold; how many a workspace allows, its quota says.
+MAX_TARGETS = 100
 
 
-def _one_line(text: str) -> str:
-    if _CONTROL.search(text):
-        raise ValueError(f"holds a control character: {text!r}; write it in one line")
-    if text != text.strip():
-        raise ValueError(f"begins or ends with a space: {text!r}")
-    return text
-
-
-def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str | dict) else value
-
-
-#: One line of text, and such texts of limited length.
-Line = Annotated[str, Field(max_length=500), AfterValidator(_one_line)]
-Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_one_line)]
-Short = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_one_line)]
-Reference = Annotated[str, Field(min_length=1, max_length=250), AfterValidator(_one_line)]
-
-
-class RuleTarget(BaseModel):
+class RuleTarget(ShortPart):
     """Where a rule's notifications go: an Airflow connection.
 
     ``"my_conn"`` is short for ``{conn_id: my_conn}``.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    short = "conn_id"
 
     conn_id: Reference = Field(description="The Airflow connection.")
     template: Reference | None = Field(None, description="The template for this target.")
     options: dict[str, JsonValue] = Field(
         default_factory=dict, description="The target's own options: recipients, mobiles to mention, …"
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short_form(cls, value: Any) -> Any:
-        return {"conn_id": value} if isinstance(value, str) else value
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        full = handler.resolve_ref_schema(handler(schema))
-        return {
-            "anyOf": [{"type": "string", "minLength": 1}, full],
-            "description": full.pop("description", ""),
-        }
+    min_severity: Severity = Field("info", description="Only notifications that are at least so grave.")
+    resolved: bool = Field(True, strict=True, description="Whether it is told that an alert is over.")
+    active: Hours | None = Field(None, description="The target's own active hours, in place of the rule's.")
+    fallback: Fallback | None = Field(None, description="Where a notification goes that this target never took.")
 
 
-class Rule(BaseModel):
+Targets = Annotated[tuple[RuleTarget, ...], LISTED]
+
+
+class Escalation(Part):
+    """Further targets for an alert that nobody acknowledges."""
+
+    after: PositiveDuration = Field(description="How long after the alert began.")
+    targets: Targets = Field(min_length=1, max_length=MAX_TARGETS, description="Where it goes then.")
+
+
+class Rule(Matcher):
     """One rule. It has ``on``, ``event_pattern`` or both, which must then both hold."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    schema_version: Literal[1] = Field(1, description="The version of this schema.")
     name: Name = Field(description="Unique in the workspace.")
     description: str = Field("", max_length=10_000, description="What the rule is for.")
     workspace: Short = Field("default", description="The workspace whose events the rule sees.")
@@ -84,62 +84,130 @@ class Rule(BaseModel):
     tags: tuple[Short, ...] = Field((), max_length=50, description="Free marks to find rules by.")
     severity: Severity = Field("info", description="How grave the rule's notifications are.")
     enabled: bool = Field(True, strict=True, description="Whether the rule matches anything.")
-    on: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
-        (),
-        max_length=100,
-        description="Event types, with * for any characters, or presets like 'task failed'.",
+    scope: Scope = Field(default_factory=Scope, description="Narrows the rule to some owners, DAGs, models, …")
+    by: Paths | None = Field(
+        None,
+        description="The fields that name what an alert is about: each value is judged by itself. By default the"
+        " thing that the event is about: its DAG, task instance, model version, dataset, run and metric.",
     )
-    event_pattern: dict[str, JsonValue] | None = Field(
-        None, description="An event pattern in Amazon EventBridge's language, on the CloudEvent as JSON."
+    condition: Condition | None = Field(None, description="What must have happened over time before the rule fires.")
+    resolve: bool | Resolve = Field(False, description="Whether, and by what, an alert ends with a notification.")
+    repeat: PositiveDuration | None = Field(None, description="How often to say it again while an alert lasts.")
+    cooldown: Cooldown | None = Field(None, description="How long after a firing others are held back.")
+    suppress: PositiveDuration | None = Field(
+        None, description="How long after a notification others wait, to be told in one."
     )
-    targets: Annotated[tuple[RuleTarget, ...], BeforeValidator(_listed)] = Field(
-        min_length=1, max_length=100, description="Where the notifications go."
+    flapping: Flapping | None = Field(None, description="Mutes an alert that begins and ends again and again.")
+    escalate: Annotated[tuple[Escalation, ...], LISTED] = Field(
+        (), max_length=10, description="Further targets for an alert that nobody acknowledges."
+    )
+    group: Group | None = Field(None, description="One message for many firings.")
+    active: Hours | None = Field(None, description="The hours in which notifications go out.")
+    inhibit: Annotated[tuple[Inhibit, ...], LISTED] = Field(
+        (), max_length=10, description="Other events that make this rule's notifications needless."
+    )
+    targets: Targets = Field((), max_length=MAX_TARGETS, description="Where the notifications go.")
+    actions: Annotated[tuple[Action, ...], LISTED] = Field(
+        (), max_length=10, description="What to do in Airflow when the rule fires."
     )
     template: Reference | None = Field(None, description="The template for all targets.")
 
-    @field_validator("on")
-    @classmethod
-    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for entry in value:
-            wanted(entry)
-        return value
-
-    @field_validator("event_pattern")
-    @classmethod
-    def _compiles(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
-        if value is not None:
-            compile_pattern(value)
-        return value
-
     @model_validator(mode="after")
-    def _waits_for_something(self) -> Rule:
-        if not self.on and self.event_pattern is None:
+    def _makes_sense(self) -> Rule:
+        if not self.asks:
             raise ValueError("a rule needs 'on' or 'event_pattern', or it would match every event")
+        if not self.targets and not self.actions:
+            raise ValueError("a rule needs 'targets' or 'actions', or nobody would hear of it")
+        if self.scope.created_by == "me" and not self.owner:
+            raise ValueError("scope.created_by is 'me', but the rule has no 'owner': who is that?")
+        if self.suppress is not None and self.group is not None:
+            raise ValueError("suppress and group cannot stand together: use group.interval")
+        self.roles()
         return self
 
-    def pattern(self) -> dict[str, Any]:
-        """The rule's one event pattern: its workspace, one of ``on``, and ``event_pattern``."""
-        pattern: dict[str, Any] = {"workspace": [self.workspace]}
-        parts: list[dict[str, Any]] = []
-        kinds = [wanted(entry) for entry in self.on]
-        types = [kind for each in kinds if each.keys() == {"type"} for kind in each["type"]]
-        ways = [{"type": types}] if types else []
-        ways += [each for each in kinds if each.keys() != {"type"}]
-        if ways:
-            parts.append(ways[0] if len(ways) == 1 else {"$or": ways})
-        if self.event_pattern is not None:
-            if self.event_pattern.keys() & {"workspace", "$and"}:
-                parts.append(self.event_pattern)
-            else:
-                pattern.update(self.event_pattern)
-        if parts:
-            pattern["$and"] = parts
-        return pattern
+    def roles(self) -> dict[str, list[dict[str, Any]]]:
+        """What the rule's other events are: those that break a row, follow in a sequence, or end an alert.
+
+        :raises ValueError: if they are not said and cannot be guessed.
+        """
+        found = {} if self.condition is None else {role: one.wishes() for role, one in self.condition.others.items()}
+        if self.condition is not None and self.condition.consecutive is not None and "break" not in found:
+            found["break"] = [self._undoing("condition.consecutive.broken_by")]
+        if isinstance(self.resolve, Resolve) and self.resolve.asks:
+            found["resolve"] = self.resolve.wishes()
+        elif self.resolve is True and (self.condition is None or not self.condition.ends_by_itself):
+            found["resolve"] = [self._undoing("resolve")]
+        elif isinstance(self.resolve, Resolve) and self.resolve.after is None:
+            raise ValueError("resolve needs 'on', 'event_pattern' or 'after'; or write resolve: true")
+        found.update({f"inhibit{number}": one.wishes() for number, one in enumerate(self.inhibit)})
+        return found
+
+    def _undoing(self, field: str) -> dict[str, Any]:
+        """The events that undo the rule's own."""
+        types = [kind for each in Matcher(on=self.on).wishes() for kind in each.get("type", ())]
+        found = opposite(types) if types and all(isinstance(kind, str) for kind in types) else None
+        if not found:
+            raise ValueError(
+                f"{field}: nothing is known to undo {', '.join(self.on) or 'this pattern'}; say which events do"
+            )
+        return any_of(found)
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether each matching event is a notification by itself, whatever came before."""
+        return not (self.condition or self.has_alerts or self.cooldown or self.grouping or self.inhibit)
+
+    @cached_property
+    def has_alerts(self) -> bool:
+        """Whether what fires stays open until it ends."""
+        return bool(self.condition or self.resolve or self.repeat or self.flapping or self.escalate)
+
+    @cached_property
+    def form(self) -> str:
+        """Names what an alert's memory depends on: a rule whose form changes begins anew."""
+        chosen = self.model_dump_json(include={"by", "condition"}, by_alias=True)
+        return sha256(chosen.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+    @cached_property
+    def ends(self) -> bool:
+        """Whether an alert of the rule can end by itself, rather than by being acknowledged."""
+        return bool(self.resolve) or (self.condition is not None and self.condition.ends_by_itself)
+
+    @cached_property
+    def steps(self) -> tuple[Escalation, ...]:
+        """The escalation's steps, the first first."""
+        return tuple(sorted(self.escalate, key=lambda step: step.after))
+
+    @cached_property
+    def grouping(self) -> Group | None:
+        """How firings are gathered, if they are."""
+        if self.suppress is not None:
+            return Group(by=self.by or (), wait=0, interval=self.suppress, max=1000)
+        return self.group
+
+    def patterns(self, groups: Mapping[str, ResourceGroup]) -> dict[str, dict[str, Any]]:
+        """An event pattern for each role of an event: ``"hit"`` is the rule's own.
+
+        :raises InvalidRule: if the scope names a resource group that is not among ``groups``.
+        """
+        narrowed = self.scope.narrowed(self.owner, groups)
+        found = {"hit": all_of(self.workspace, [*self.wishes(), *narrowed])}
+        for role, wishes in self.roles().items():
+            # What inhibits or follows may be about other things than the rule's own.
+            own = narrowed if role in {"break", "resolve"} else []
+            found[role] = all_of(self.workspace, [*wishes, *own])
+        return found
+
+    def pattern(self, groups: Mapping[str, ResourceGroup] | None = None) -> dict[str, Any]:
+        """The event pattern of the rule's own events: its workspace, ``on``, ``event_pattern`` and scope.
+
+        :raises InvalidRule: if the scope names a resource group that is not among ``groups``.
+        """
+        return all_of(self.workspace, [*self.wishes(), *self.scope.narrowed(self.owner, groups or {})])
 
 
 def rule_json_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of a rule in a file, for editors."""
-    schema = Rule.model_json_schema()
-    schema["properties"]["on"] = {"anyOf": [{"type": "string"}, schema["properties"]["on"]]}
+    schema = Rule.model_json_schema(by_alias=True)
     schema["anyOf"] = [{"required": ["on"]}, {"required": ["event_pattern"]}]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Rule"}

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from difflib import get_close_matches
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ml_event_provider.events.catalogue import EVENT_TYPES
 from ml_event_provider.exceptions import InvalidRule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _APPROVAL: Final = "ml.model_version.approval_changed"
 
@@ -19,11 +22,14 @@ PRESETS: Final[dict[str, dict[str, Any]]] = {
     "task completed": {"type": ["airflow.task_instance.success"]},
     "task failed": {"type": ["airflow.task_instance.failed"]},
     "task will be retried": {"type": ["airflow.task_instance.up_for_retry"]},
+    "fault tolerance triggered": {"type": ["airflow.task_instance.up_for_retry"]},
     "model version status changed": {"type": [_APPROVAL]},
     "model version approved": {"type": [_APPROVAL], "data": {"status": ["approved"]}},
     "model version rejected": {"type": [_APPROVAL], "data": {"status": ["rejected"]}},
+    "run metric logged": {"type": ["ml.run.metric_logged"]},
     "drift detected": {"type": ["ml.dataset.drift_detected"]},
     "data validation failed": {"type": ["ml.data_validation.failed"]},
+    "data validation passed": {"type": ["ml.data_validation.success"]},
     "deadline missed": {"type": ["airflow.deadline.missed"]},
     "dag import failed": {"type": ["airflow.dag.import_error"]},
 }
@@ -42,7 +48,7 @@ def wanted(entry: str) -> dict[str, Any]:
         return preset
     if not _TYPE.fullmatch(entry):
         raise InvalidRule(
-            f"{entry!r} is neither an event type nor a preset{_nearest(entry.lower(), PRESETS)};"
+            f"{entry!r} is neither an event type nor a preset{nearest(entry.lower(), PRESETS)};"
             f" presets are {', '.join(PRESETS)}"
         )
     if "**" in entry:
@@ -51,12 +57,13 @@ def wanted(entry: str) -> dict[str, Any]:
         form = re.compile(".*".join(map(re.escape, entry.split("*"))))
         if not any(form.fullmatch(name) for name in EVENT_TYPES):
             raise InvalidRule(
-                f"{entry!r} is no event type of Airflow{_nearest(entry, EVENT_TYPES)}; types are"
+                f"{entry!r} is no event type of Airflow{nearest(entry, EVENT_TYPES)}; types are"
                 f" {', '.join(name for name in EVENT_TYPES if name.startswith('airflow.'))}"
             )
     return {"type": [{"wildcard": entry} if "*" in entry else entry]}
 
 
-def _nearest(text: str, known: dict[str, Any]) -> str:
-    found = get_close_matches(text, known, 1, 0.6)
+def nearest(text: str, known: Iterable[str]) -> str:
+    """A hint at the known name that ``text`` may have meant, or nothing."""
+    found = get_close_matches(text, list(known), 1, 0.6)
     return f"; did you mean {found[0]!r}?" if found else ""

@@ -1,17 +1,33 @@
-"""Many rules in one index, of all workspaces."""
+"""Many rules in one index, of all workspaces, with the resource groups, calendars and silences around them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from ml_event_provider.exceptions import InvalidRule
 from ml_event_provider.rules.patterns.index import PatternIndex
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from ml_event_provider.events import Event
+    from ml_event_provider.rules.calendars import Calendar
     from ml_event_provider.rules.model import Rule
+    from ml_event_provider.rules.scope import ResourceGroup
+    from ml_event_provider.rules.silences import Silence
+
+#: Asked only whether the hours' calendar exists.
+_ANY_MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass(slots=True)
+class Found:
+    """What an event is to the rules: for each that it concerns its roles there; and the silences that fit it."""
+
+    roles: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+    silences: list[Silence] = field(default_factory=list)
 
 
 class RuleSet:
@@ -20,33 +36,96 @@ class RuleSet:
     A rule that cannot be used does not stop the others: ``broken`` tells why, by the rule's name.
     """
 
-    def __init__(self, rules: Iterable[Rule]) -> None:
+    def __init__(
+        self,
+        rules: Iterable[Rule],
+        *,
+        groups: Iterable[ResourceGroup] = (),
+        calendars: Iterable[Calendar] = (),
+        silences: Iterable[Silence] = (),
+    ) -> None:
         self.broken: dict[str, str] = {}
-        self._rules: dict[str, Rule] = {}
-        patterns = {}
+        self._rules: dict[tuple[str, str], Rule] = {}
+        #: What each name of the index stands for: a rule's place and a role, or a silence.
+        self._meaning: dict[str, tuple[tuple[str, str], str] | Silence] = {}
+        self._groups = _by_workspace(groups)
+        self._calendars = _by_workspace(calendars)
+        self._silences = _by_workspace(silences)
+        patterns: dict[str, Mapping[str, Any]] = {}
         for rule in rules:
-            if not rule.enabled:
-                continue
-            key = f"{rule.workspace}\n{rule.name}"
-            if key in self._rules:
-                self.broken[rule.name] = (
-                    f"workspace {rule.workspace!r} has two rules named {rule.name!r}; the first is used"
-                )
-                continue
-            try:
-                pattern = rule.pattern()
-                PatternIndex.check(pattern)
-            except InvalidRule as error:
-                self.broken[rule.name] = str(error)
-                continue
-            self._rules[key] = rule
-            patterns[key] = pattern
+            if rule.enabled:
+                patterns.update(self._patterns_of(rule))
+        for workspace, named in self._silences.items():
+            for silence in named.values():
+                key = f"{workspace}\n{silence.name}\n\nsilence"
+                self._meaning[key] = silence
+                patterns[key] = silence.pattern()
         self._index = PatternIndex(patterns)
+
+    def _patterns_of(self, rule: Rule) -> dict[str, Mapping[str, Any]]:
+        place = rule.workspace, rule.name
+        if place in self._rules:
+            self.broken[rule.name] = (
+                f"workspace {rule.workspace!r} has two rules named {rule.name!r}; the first is used"
+            )
+            return {}
+        try:
+            patterns = rule.patterns(self._groups.get(rule.workspace, {}))
+            for pattern in patterns.values():
+                PatternIndex.check(pattern)
+            for hours in [rule.active, *(target.active for target in rule.targets)]:
+                if hours is not None:
+                    hours.is_open(_ANY_MOMENT, self.calendars(rule.workspace))
+        except InvalidRule as error:
+            self.broken[rule.name] = str(error)
+            return {}
+        self._rules[place] = rule
+        named: dict[str, Mapping[str, Any]] = {}
+        for role, pattern in patterns.items():
+            key = f"{rule.workspace}\n{rule.name}\n{role}"
+            self._meaning[key] = place, role
+            named[key] = pattern
+        return named
 
     def __len__(self) -> int:
         return len(self._rules)
 
+    def get(self, workspace: str, name: str) -> Rule | None:
+        """The rule of that name, if it is enabled and can be used."""
+        return self._rules.get((workspace, name))
+
+    def rules(self) -> list[Rule]:
+        """All rules that can be used."""
+        return list(self._rules.values())
+
+    def calendars(self, workspace: str) -> Mapping[str, Calendar]:
+        """The calendars of a workspace by name."""
+        return self._calendars.get(workspace, {})
+
+    def silence(self, workspace: str, name: str) -> Silence | None:
+        """The silence of that name, if there is one."""
+        return self._silences.get(workspace, {}).get(name)
+
+    def find(self, document: Mapping[str, Any]) -> Found:
+        """What an event (``Event.to_dict()``) is to the rules."""
+        found = Found()
+        for name in self._index.match(document):
+            meaning = self._meaning[name]
+            if isinstance(meaning, tuple):
+                found.roles.setdefault(meaning[0], set()).add(meaning[1])
+            else:
+                found.silences.append(meaning)
+        return found
+
     def match(self, event: Event) -> list[Rule]:
-        """The rules that the event matches, sorted by name."""
-        found = [self._rules[key] for key in self._index.match(event.to_dict())]
-        return sorted(found, key=lambda rule: (rule.name, rule.workspace))
+        """The rules whose own events include this one, sorted by name."""
+        found = self.find(event.to_dict()).roles
+        rules = [self._rules[place] for place, roles in found.items() if "hit" in roles]
+        return sorted(rules, key=lambda rule: (rule.name, rule.workspace))
+
+
+def _by_workspace(things: Iterable[Any]) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for thing in things:
+        found.setdefault(thing.workspace, {})[thing.name] = thing
+    return found

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, insert, or_, select, update
 
 from ml_event_provider.store import schema
-from ml_event_provider.store.engine import in_chunks, insert_new, insert_new_one
+from ml_event_provider.store.engine import become_writer, can_skip_locked, in_chunks, insert_new, insert_new_one
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +33,19 @@ def hold(connection: Connection, name: str, *, holder: str, now: datetime, until
         return True
     insert_new_one(connection, _CURSOR, {"name": name, "position": 0, "since": now})
     return connection.execute(take).rowcount == 1
+
+
+def lock(connection: Connection, name: str, *, now: datetime, wait: bool) -> bool:
+    """Have ``name`` to ourselves until the transaction ends; say whether we have it, or wait for it."""
+    become_writer(connection)
+    query = select(_CURSOR.c.name).where(_CURSOR.c.name == name)
+    if can_skip_locked(connection):
+        query = query.with_for_update(skip_locked=not wait)
+    if connection.execute(query).first() is not None:
+        return True
+    # New, or held by another: who inserts it waits for whoever inserts it too.
+    insert_new_one(connection, _CURSOR, {"name": name, "position": 0, "since": now})
+    return connection.execute(query).first() is not None
 
 
 def let_go(connection: Connection, *, holder: str) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import and_, func, insert, or_, select, update
 
+from ml_event_provider.events.identity import change_id
 from ml_event_provider.exceptions import NotFound
 from ml_event_provider.store import schema
 from ml_event_provider.store.engine import become_writer, can_skip_locked, in_chunks, insert_new, utc_now
@@ -25,6 +27,9 @@ _NOTIFICATION = schema.notification
 _DELIVERY = schema.delivery
 _ATTEMPT = schema.attempt
 
+#: How many other events an attempt gets to tell of.
+MOST_OTHERS = 20
+
 _UNFINISHED = (DeliveryState.PENDING, DeliveryState.FAILED)
 
 
@@ -36,11 +41,16 @@ class NewDelivery:
     conn_id: str
     template: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    #: Why it is not sent; and before which moment it is not.
+    muted: str = ""
+    not_before: datetime | None = None
+    #: Where it goes when the target never took it: ``conn_id``, ``template``, ``options``.
+    fallback: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewNotification:
-    """What one rule says about one event, with its deliveries."""
+    """What one rule says about one event or several, with its deliveries."""
 
     id: str
     workspace: str
@@ -49,6 +59,11 @@ class NewNotification:
     severity: str
     event_seq: int
     deliveries: tuple[NewDelivery, ...]
+    kind: str = "fired"
+    alert_id: str = ""
+    members: int = 1
+    #: ``facts``, and ``seqs`` of all events where there are several.
+    context: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Delivery(NamedTuple):
@@ -71,6 +86,12 @@ class Delivery(NamedTuple):
     code: str
     reason: str
     recorded: RecordedEvent | None
+    kind: str = "fired"
+    alert_id: str = ""
+    members: int = 1
+    facts: Mapping[str, Any] = MappingProxyType({})
+    #: The other events of a notification that tells of several, newest first; at most ``MOST_OTHERS``.
+    others: tuple[RecordedEvent, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +137,10 @@ def create(connection: Connection, notifications: Sequence[NewNotification], *, 
                 "severity": one.severity,
                 "event_seq": one.event_seq,
                 "created_at": now,
+                "kind": one.kind,
+                "alert_id": one.alert_id,
+                "members": one.members,
+                "context": json.dumps(dict(one.context), ensure_ascii=False) if one.context else None,
             }
             for one in notifications
         ],
@@ -123,22 +148,25 @@ def create(connection: Connection, notifications: Sequence[NewNotification], *, 
     insert_new(
         connection,
         _DELIVERY,
-        [
-            {
-                "id": delivery.id,
-                "notification_id": one.id,
-                "conn_id": delivery.conn_id,
-                "template": delivery.template,
-                "options": json.dumps(dict(delivery.options), ensure_ascii=False),
-                "state": DeliveryState.PENDING,
-                "attempts": 0,
-                "next_attempt_at": now,
-                "created_at": now,
-            }
-            for one in notifications
-            for delivery in one.deliveries
-        ],
+        [_row(delivery, one.id, now) for one in notifications for delivery in one.deliveries],
     )
+
+
+def _row(delivery: NewDelivery, notification_id: str, now: datetime) -> dict[str, Any]:
+    return {
+        "id": delivery.id,
+        "notification_id": notification_id,
+        "conn_id": delivery.conn_id,
+        "template": delivery.template,
+        "options": json.dumps(dict(delivery.options), ensure_ascii=False),
+        "state": DeliveryState.MUTED if delivery.muted else DeliveryState.PENDING,
+        "attempts": 0,
+        "next_attempt_at": None if delivery.muted else delivery.not_before or now,
+        "reason": delivery.muted[:1000],
+        "created_at": now,
+        "finished_at": now if delivery.muted else None,
+        "fallback": None if delivery.fallback is None else json.dumps(dict(delivery.fallback), ensure_ascii=False),
+    }
 
 
 def lease(connection: Connection, *, owner: str, limit: int, now: datetime, until: datetime) -> list[Delivery]:
@@ -213,9 +241,29 @@ def settle(connection: Connection, settlements: Sequence[Settlement], *, owner: 
             values["options"] = options
         for chunk in in_chunks(ids):
             query = update(_DELIVERY).where(_DELIVERY.c.id.in_(chunk)).values(values)
+            if state == DeliveryState.DEAD:
+                _fall_back(connection, chunk, owner, now)
             if state != DeliveryState.DELIVERED:
                 query = query.where(_DELIVERY.c.lease_owner == owner)
             connection.execute(query)
+
+
+def _fall_back(connection: Connection, ids: Sequence[str], owner: str, now: datetime) -> None:
+    """Deliver to the fall-backs of deliveries that die now."""
+    dying = connection.execute(
+        select(_DELIVERY.c.id, _DELIVERY.c.notification_id, _DELIVERY.c.fallback).where(
+            _DELIVERY.c.id.in_(ids), _DELIVERY.c.lease_owner == owner, _DELIVERY.c.fallback.is_not(None)
+        )
+    )
+    rows = [
+        _row(
+            NewDelivery(id=change_id("fallback", row.id), **json.loads(row.fallback)),
+            row.notification_id,
+            now,
+        )
+        for row in dying
+    ]
+    insert_new(connection, _DELIVERY, rows)
 
 
 def release(connection: Connection, *, owner: str) -> None:
@@ -304,12 +352,22 @@ def _read(connection: Connection, ids: Sequence[str]) -> list[Delivery]:
                 _NOTIFICATION.c.rule_version,
                 _NOTIFICATION.c.severity,
                 _NOTIFICATION.c.event_seq,
+                _NOTIFICATION.c.kind,
+                _NOTIFICATION.c.alert_id,
+                _NOTIFICATION.c.members,
+                _NOTIFICATION.c.context,
             )
             .join(_NOTIFICATION, _NOTIFICATION.c.id == _DELIVERY.c.notification_id)
             .where(_DELIVERY.c.id.in_(chunk))
         )
         rows.update((row.id, row) for row in connection.execute(query))
-    recorded = by_seq(connection, [row.event_seq for row in rows.values()])
+    contexts = {key: json.loads(row.context) if row.context else {} for key, row in rows.items()}
+    others = {
+        key: [seq for seq in reversed(context.get("seqs", ())) if seq != rows[key].event_seq][:MOST_OTHERS]
+        for key, context in contexts.items()
+    }
+    seqs = [row.event_seq for row in rows.values()] + [seq for group in others.values() for seq in group]
+    recorded = by_seq(connection, seqs)
     return [
         Delivery(
             id=row.id,
@@ -329,6 +387,11 @@ def _read(connection: Connection, ids: Sequence[str]) -> list[Delivery]:
             code=row.code,
             reason=row.reason,
             recorded=recorded.get(row.event_seq),
+            kind=row.kind,
+            alert_id=row.alert_id,
+            members=row.members,
+            facts=contexts[row.id].get("facts", {}),
+            others=tuple(recorded[seq] for seq in others[row.id] if seq in recorded),
         )
         for row in (rows[delivery_id] for delivery_id in ids if delivery_id in rows)
     ]

@@ -199,6 +199,11 @@ def take_unmatched(connection: Connection, limit: int, *, now: datetime) -> list
     return _readable(rows)
 
 
+def any_unmatched(connection: Connection) -> bool:
+    """Whether any event waits for the dispatcher."""
+    return connection.execute(select(_TABLE.c.seq).where(_TABLE.c.matched_at.is_(None)).limit(1)).first() is not None
+
+
 def count_unmatched(connection: Connection) -> tuple[int, datetime | None]:
     """How many events wait for the dispatcher, and since when the oldest."""
     row = connection.execute(

@@ -12,6 +12,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Double,
     Index,
     Integer,
     MetaData,
@@ -71,10 +72,12 @@ Index(
     sqlite_where=text("matched_at IS NULL"),
 )
 
-rule = Table(
-    "ml_event_rule",
+# Rules, and what stands beside them: resource groups, calendars, silences, packs. ``kind`` tells which.
+definition = Table(
+    "ml_event_definition",
     metadata,
     Column("id", BigKey, primary_key=True, autoincrement=True),
+    Column("kind", String(20), nullable=False),
     Column("workspace", String(100), nullable=False),
     Column("name", String(200), nullable=False),
     Column("version", Integer, nullable=False),
@@ -83,8 +86,63 @@ rule = Table(
     Column("definition", LongText, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
-    UniqueConstraint("workspace", "name", name="ml_event_rule_name"),
+    UniqueConstraint("kind", "workspace", "name", name="ml_event_definition_name"),
 )
+
+# Every version that a definition ever had; a deleted one ends with a version without a definition.
+definition_version = Table(
+    "ml_event_definition_version",
+    metadata,
+    Column("id", BigKey, primary_key=True, autoincrement=True),
+    Column("kind", String(20), nullable=False),
+    Column("workspace", String(100), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("change", String(20), nullable=False),
+    Column("author", String(200), nullable=False),
+    Column("managed_by", String(20), nullable=False),
+    Column("definition", LongText, nullable=True),
+    Column("changed_at", UtcDateTime, nullable=False),
+    UniqueConstraint("kind", "workspace", "name", "version", name="ml_event_definition_version_name"),
+)
+
+# What the rules remember between events; ``id`` is a hash of the place. Moments are seconds since 1970, exactly
+# as the engine reckons with them.
+state = Table(
+    "ml_event_state",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("workspace", String(100), nullable=False),
+    Column("rule", String(200), nullable=False),
+    Column("role", String(20), nullable=False),
+    Column("key", String(500), nullable=False),
+    Column("body", LongText, nullable=False),
+    Column("due_at", Double, nullable=True),
+    # Since when an alert lasts.
+    Column("open_since", Double, nullable=True),
+    Column("updated_at", UtcDateTime, nullable=False),
+)
+Index("ml_event_state_due", state.c.due_at)
+Index("ml_event_state_open", state.c.open_since)
+Index("ml_event_state_rule", state.c.workspace, state.c.rule)
+
+# Why an event that a rule looked at gave a notification, or gave none.
+decision = Table(
+    "ml_event_decision",
+    metadata,
+    Column("id", BigKey, primary_key=True, autoincrement=True),
+    Column("event_seq", BigInteger, nullable=True),
+    Column("workspace", String(100), nullable=False),
+    Column("rule", String(200), nullable=False),
+    Column("rule_version", Integer, nullable=False),
+    Column("key", String(500), nullable=False),
+    Column("outcome", String(20), nullable=False),
+    Column("facts", LongText, nullable=False),
+    Column("notification_id", String(36), nullable=True),
+    Column("decided_at", UtcDateTime, nullable=False),
+)
+Index("ml_event_decision_event", decision.c.event_seq)
+Index("ml_event_decision_time", decision.c.decided_at)
 
 notification = Table(
     "ml_event_notification",
@@ -96,6 +154,12 @@ notification = Table(
     Column("severity", String(20), nullable=False),
     Column("event_seq", BigInteger, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    # fired, repeated, resolved, escalated or flapping.
+    Column("kind", String(20), nullable=False, server_default="fired"),
+    Column("alert_id", String(36), nullable=False, server_default=""),
+    # How many firings it tells of, and JSON: ``facts``, and ``seqs`` where it tells of several events.
+    Column("members", Integer, nullable=False, server_default="1"),
+    Column("context", LongText, nullable=True),
 )
 Index("ml_event_notification_event", notification.c.event_seq)
 
@@ -116,6 +180,8 @@ delivery = Table(
     Column("reason", String(1000), nullable=False, server_default=""),
     Column("created_at", UtcDateTime, nullable=False),
     Column("finished_at", UtcDateTime, nullable=True),
+    # Where it goes when this target never took it: JSON.
+    Column("fallback", LongText, nullable=True),
 )
 Index("ml_event_delivery_notification", delivery.c.notification_id)
 Index(

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ml_event_provider.messages.about import About
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -65,6 +67,7 @@ class Message:
     ``delivery_id`` is stable over retries: the idempotency key of every protocol that has one. ``title`` is
     one line of plain text, ``body`` is in the channel's dialect, ``parts`` the template's further blocks
     (``html``, ``json``, …). ``options`` are the rule's own for this target (mobiles to mention, …).
+    ``about`` says what became of the rule's alert.
     """
 
     delivery_id: str
@@ -77,6 +80,7 @@ class Message:
     options: Mapping[str, Any] = field(default_factory=dict)
     run_url: str = ""
     log_url: str = ""
+    about: About = field(default_factory=About)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -165,6 +165,7 @@ def _standard(message: Message) -> dict[str, Any]:
             "title": message.title,
             "body": message.body,
             "links": {name: url for name, url in links.items() if url},
+            **({} if message.about.ordinary else {"alert": message.about.to_dict()}),
         },
     }
 

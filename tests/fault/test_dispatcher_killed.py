@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from ml_event_provider.events.model import Event
-from ml_event_provider.store import events, rules
+from ml_event_provider.store import definitions, events
 from ml_event_provider.store.engine import transaction
 from tests.peers.receiver import WEBHOOK_SECRET, Receiver
 
@@ -99,7 +99,7 @@ def test_every_event_arrives_under_one_id_however_often_dispatchers_are_killed(a
         }
         process = forker(AIRFLOW_CONN_INBOX=json.dumps(connection))
         with transaction() as database:
-            rules.put(
+            definitions.put(
                 database,
                 {"name": "all", "workspace": "default", "on": ["fault.happened"], "targets": ["inbox"]},
                 managed_by="file",

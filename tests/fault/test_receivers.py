@@ -11,7 +11,7 @@ from ml_event_provider.dispatch.process import DispatcherProcess, Settings
 from ml_event_provider.dispatch.retry import RetryPolicy
 from ml_event_provider.events.model import Event
 from ml_event_provider.exceptions import NotFound
-from ml_event_provider.store import deliveries, events, rules
+from ml_event_provider.store import definitions, deliveries, events
 from ml_event_provider.store.engine import transaction
 from tests.peers.receiver import WEBHOOK_SECRET, Behaviour, Receiver
 
@@ -56,7 +56,7 @@ def publish(*targets: str, number: int = 0) -> Event:
         data={"n": number},
     )
     with transaction() as connection:
-        rules.put(
+        definitions.put(
             connection,
             {"name": "all", "workspace": "default", "on": ["fault.happened"], "targets": list(targets)},
             managed_by="file",

@@ -15,7 +15,7 @@ from ml_event_provider.api.app import create_app
 from ml_event_provider.events.model import Event
 from ml_event_provider.events.wire import write_batch, write_binary, write_structured
 from ml_event_provider.hooks.ingest import mint_token
-from ml_event_provider.store import deliveries, dispatchers, events, rules
+from ml_event_provider.store import definitions, deliveries, dispatchers, events
 from ml_event_provider.store.engine import transaction, utc_now
 from tests.conftest import JWT_SECRET
 
@@ -213,7 +213,7 @@ def test_evaluate_names_the_rules_that_match_and_records_nothing(client):
                 "targets": ["inbox"],
                 "severity": "error",
             }
-            rules.put(connection, definition, managed_by="file")
+            definitions.put(connection, definition, managed_by="file")
     answer = client.post("/ml-events/v1/rules/evaluate", json={"event": made().to_dict()}, headers=service())
     assert answer.json() == {
         "matched": [{"workspace": "default", "name": "orders", "severity": "error", "targets": ["inbox"]}]

@@ -13,7 +13,7 @@ from sqlalchemy import update
 from ml_event_provider.events.catalogue import EVENT_TYPES
 from ml_event_provider.exceptions import MlEventError
 from ml_event_provider.messages.preview import sample_events
-from ml_event_provider.store import deliveries, dispatchers, events, rules, schema
+from ml_event_provider.store import definitions, deliveries, dispatchers, events, schema
 from ml_event_provider.store.engine import transaction, utc_now
 from ml_event_provider.store.schema import DeliveryState
 from tests.conftest import airflow_command
@@ -78,15 +78,15 @@ def file(tmp_path: Path) -> Callable[[str, str], str]:
     return write
 
 
-def stored() -> dict[str, rules.StoredRule]:
+def stored() -> dict[str, definitions.Stored]:
     with transaction() as connection:
-        return {f"{one.workspace}/{one.name}": one for one in rules.all_rules(connection)}
+        return {f"{one.workspace}/{one.name}": one for one in definitions.find(connection)}
 
 
 def put(name: str, **more: Any) -> None:
     definition = {"name": name, "workspace": "default", "on": ["task failed"], "targets": ["inbox"], **more}
     with transaction() as connection:
-        rules.put(connection, definition, managed_by="api")
+        definitions.put(connection, definition, managed_by="api")
 
 
 def failed_task(dag_id: str = "train_churn", **changes: Any) -> Any:
@@ -221,7 +221,7 @@ def test_a_stored_rule_that_cannot_be_read_does_not_hide_the_others(
 ) -> None:
     put("good")
     with transaction() as connection:
-        rules.put(connection, {"name": "broken", "workspace": "default", "future": True}, managed_by="api")
+        definitions.put(connection, {"name": "broken", "workspace": "default", "future": True}, managed_by="api")
     assert [one["name"] for one in ml_events("rules", "list", "-o", "json").json] == ["broken", "good"]
     said = ml_events("rules", "test", "--event", file("event.json", failed_task().to_json()))
     assert "good: matches" in said.out

@@ -18,7 +18,7 @@ from ml_event_provider import config
 from ml_event_provider.dispatch import process as process_module
 from ml_event_provider.dispatch.process import DispatcherProcess, Settings
 from ml_event_provider.dispatch.retry import RetryPolicy
-from ml_event_provider.store import deliveries, dispatchers, events, rules
+from ml_event_provider.store import definitions, deliveries, dispatchers, events
 from ml_event_provider.store.engine import transaction, utc_now
 from ml_event_provider.store.spool import Spool
 from tests.integration.recorded import EVENT, event, recorded
@@ -87,7 +87,7 @@ def run(process: DispatcherProcess) -> None:
 
 def put_rule() -> None:
     with transaction() as connection:
-        rules.put(
+        definitions.put(
             connection,
             {"name": "all", "workspace": "default", "on": ["tests.*"], "targets": ["inbox"]},
             managed_by="file",

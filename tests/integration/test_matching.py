@@ -13,11 +13,13 @@ from sqlalchemy import Engine, update
 from ml_event_provider.dispatch import matching
 from ml_event_provider.dispatch.matching import Rules, match_batch, notify_directly
 from ml_event_provider.rules import RuleSet
-from ml_event_provider.store import deliveries, events, rules, schema
+from ml_event_provider.store import definitions, deliveries, events, schema
 from ml_event_provider.store.engine import transaction
 from tests.integration.recorded import EVENT, event, recorded
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ml_event_provider.events.model import Event
 
 pytestmark = pytest.mark.usefixtures("airflow_db")
@@ -29,7 +31,7 @@ def definition(name: str = "one", **more: Any) -> dict[str, Any]:
 
 def put(name: str = "one", **more: Any) -> None:
     with transaction() as connection:
-        rules.put(connection, definition(name, **more), managed_by="file")
+        definitions.put(connection, definition(name, **more), managed_by="file")
 
 
 def matched(compiled: Rules, one: Event = EVENT) -> list[str]:
@@ -145,7 +147,7 @@ def test_a_stored_rule_that_cannot_be_used_is_logged_and_does_not_stop_the_other
         assert match_batch(Rules(), limit=10) == (1, 1)
     assert made() == [("good", "inbox", "e-1")]
     (said,) = caplog.messages
-    assert said.startswith("Rule broken of workspace default cannot be used: ")
+    assert said.startswith("rule broken of workspace default cannot be used: ")
     assert problem in said
 
 
@@ -154,14 +156,14 @@ def test_an_event_that_no_rule_can_digest_is_logged_and_does_not_stop_the_others
 ) -> None:
     put()
     events.record_now([event("e-1"), event("e-2", data={"poison": True}), event("e-3")])
-    match = RuleSet.match
+    find = RuleSet.find
 
-    def fragile(self: RuleSet, one: Event) -> list[Any]:
-        if "poison" in one.data:
+    def fragile(self: RuleSet, document: Mapping[str, Any]) -> Any:
+        if "poison" in document["data"]:
             raise RecursionError("too deep")
-        return match(self, one)
+        return find(self, document)
 
-    monkeypatch.setattr(RuleSet, "match", fragile)
+    monkeypatch.setattr(RuleSet, "find", fragile)
     assert match_batch(Rules(), limit=10) == (3, 2)
     assert [event_id for *_, event_id in made()] == ["e-1", "e-3"]
     assert "Event e-2 of type tests.thing.happened could not be matched" in caplog.text
@@ -179,10 +181,10 @@ def test_every_change_of_the_rules_counts_at_the_next_batch() -> None:
     put()
     for enabled, names in ((False, []), (True, ["one"])):
         with transaction() as connection:
-            rules.set_enabled(connection, "one", workspace="default", enabled=enabled)
+            definitions.set_enabled(connection, "one", workspace="default", enabled=enabled)
         assert matched(compiled) == names
     with transaction() as connection:
-        rules.remove(connection, "one", workspace="default")
+        definitions.remove(connection, "one", workspace="default")
     assert matched(compiled) == []
 
 
@@ -192,9 +194,9 @@ def test_a_rule_replaced_by_another_of_the_same_version_at_once_is_seen() -> Non
     assert matched(compiled) == ["old"]
     for name in ("new", "newer", "newest"):
         with transaction() as connection:
-            (old,) = rules.all_rules(connection)
-            rules.remove(connection, old.name, workspace="default")
-            rules.put(connection, definition(name), managed_by="file")
+            (old,) = definitions.find(connection)
+            definitions.remove(connection, old.name, workspace="default")
+            definitions.put(connection, definition(name), managed_by="file")
         assert matched(compiled) == [name]
 
 
@@ -202,8 +204,8 @@ def test_rules_are_compiled_only_when_they_changed(monkeypatch: pytest.MonkeyPat
     compiled_sets: list[int] = []
 
     class Counted(RuleSet):
-        def __init__(self, some: Any) -> None:
-            super().__init__(some)
+        def __init__(self, *some: Any, **more: Any) -> None:
+            super().__init__(*some, **more)
             compiled_sets.append(len(self))
 
     monkeypatch.setattr(matching, "RuleSet", Counted)
@@ -298,7 +300,7 @@ def test_two_changes_at_the_same_time_are_both_seen(airflow_db: Engine) -> None:
         compiled.refresh(connection)
     first = airflow_db.connect()
     first.begin()
-    rules.put(first, definition("first"), managed_by="file")
+    definitions.put(first, definition("first"), managed_by="file")
     second = threading.Thread(target=put, args=("second",))
     second.start()
     second.join(0.3)
@@ -316,5 +318,5 @@ def test_a_stored_rule_that_is_no_json_does_not_stop_the_others() -> None:
     put("good")
     put("spoilt")
     with transaction() as connection:
-        connection.execute(update(schema.rule).where(schema.rule.c.name == "spoilt").values(definition="{"))
-        assert [one.name for one in rules.all_rules(connection)] == ["good"]
+        connection.execute(update(schema.definition).where(schema.definition.c.name == "spoilt").values(definition="{"))
+        assert [one.name for one in definitions.find(connection)] == ["good"]

@@ -10,7 +10,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, inspect, select, text
 
-from ml_event_provider.store import events, schema
+from ml_event_provider.store import definitions, events, schema
 from ml_event_provider.store.engine import transaction
 from ml_event_provider.store.manager import MlEventDBManager
 from tests.conftest import airflow_command
@@ -20,7 +20,7 @@ from tests.integration.recorded import EVENT, recorded
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-HEAD = "0001"
+HEAD = "0002"
 
 
 @pytest.fixture
@@ -112,6 +112,31 @@ def test_tables_made_by_migrations_work(manager: MlEventDBManager) -> None:
     assert recorded() == [EVENT]
 
 
+def test_rules_of_the_first_version_are_kept_both_ways(manager: MlEventDBManager, airflow_db: Engine) -> None:
+    manager.downgrade("0001")
+    with airflow_db.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO ml_event_rule (workspace, name, version, enabled, managed_by, definition, created_at,"
+                " updated_at) VALUES ('fraud', 'old', 3, true, 'file', '{\"workspace\": \"fraud\"}',"
+                " '2026-01-01 00:00:00', '2026-01-02 00:00:00')"
+            ).execution_options(no_parameters=True)
+        )
+    manager.session.rollback()
+    manager.upgradedb(use_migration_files=True)
+    with transaction() as connection:
+        (kept,) = definitions.find(connection)
+        (version,) = definitions.history(connection, "old", workspace="fraud")
+        definitions.put(connection, {"workspace": "fraud", "name": "old", "enabled": False}, managed_by="file")
+    assert (kept.name, kept.version, kept.enabled, kept.definition) == ("old", 3, True, {"workspace": "fraud"})
+    assert (version.version, version.change, version.definition) == (3, "created", {"workspace": "fraud"})
+    manager.session.rollback()
+    manager.downgrade("0001")
+    with airflow_db.connect() as connection:
+        rows = connection.execute(text("SELECT name, version, enabled FROM ml_event_rule")).all()
+    assert [tuple(row) for row in rows] == [("old", 4, 0)]
+
+
 def test_migrating_again_keeps_the_rows(manager: MlEventDBManager) -> None:
     with transaction() as connection:
         events.record(connection, [EVENT])
@@ -153,6 +178,8 @@ def test_migration_is_shown_as_sql(manager: MlEventDBManager, capsys: pytest.Cap
     for name in schema.metadata.tables:
         assert f"CREATE TABLE {name} " in up
         assert f"DROP TABLE {name};" in down
+    assert "INSERT INTO ml_event_definition (kind, " in up
+    assert "DROP TABLE ml_event_rule;" in up
     assert "UPDATE ml_event_alembic_version" in up or "INSERT INTO ml_event_alembic_version" in up
     with transaction() as connection:
         assert connection.execute(select(schema.event.c.seq)).all() == []

@@ -65,7 +65,7 @@ def test_failing_statement_leaves_the_session_whole(run_id: int, flushed: bool) 
             session.flush()
         with pytest.raises(IntegrityError), events.savepoint_of(run) as connection:  # noqa: PT012
             events.record_one(connection, EVENT)
-            connection.execute(insert(schema.rule).values(workspace=None))
+            connection.execute(insert(schema.definition).values(workspace=None))
     assert recorded() == []
     assert state_of(run_id) == "success"
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ml_event_provider.exceptions import NotFound
-from ml_event_provider.store import rules
+from ml_event_provider.store import definitions
 from ml_event_provider.store.engine import transaction
 
 pytestmark = pytest.mark.usefixtures("airflow_db")
@@ -19,17 +19,17 @@ def definition(name: str = "失败", **more: Any) -> dict[str, Any]:
 
 def put(document: dict[str, Any], managed_by: str = "files") -> str:
     with transaction() as connection:
-        return rules.put(connection, document, managed_by=managed_by)
+        return definitions.put(connection, document, managed_by=managed_by)
 
 
-def get(name: str = "失败", workspace: str = "fraud") -> rules.StoredRule:
+def get(name: str = "失败", workspace: str = "fraud") -> definitions.Stored:
     with transaction() as connection:
-        return rules.get(connection, name, workspace=workspace)
+        return definitions.get(connection, name, workspace=workspace)
 
 
 def fingerprint() -> Any:
     with transaction() as connection:
-        return rules.fingerprint(connection)
+        return definitions.fingerprint(connection)
 
 
 def test_each_change_is_a_version_and_the_same_again_is_none() -> None:
@@ -46,19 +46,19 @@ def test_workspaces_are_apart() -> None:
     put(definition())
     assert put({**definition(), "workspace": "churn"}) == "created"
     with transaction() as connection:
-        assert [one.workspace for one in rules.all_rules(connection)] == ["churn", "fraud"]
-        assert [one.name for one in rules.all_rules(connection, workspace="fraud")] == ["失败"]
-        rules.remove(connection, "失败", workspace="churn")
-        assert [one.workspace for one in rules.all_rules(connection)] == ["fraud"]
+        assert [one.workspace for one in definitions.find(connection)] == ["churn", "fraud"]
+        assert [one.name for one in definitions.find(connection, workspace="fraud")] == ["失败"]
+        definitions.remove(connection, "失败", workspace="churn")
+        assert [one.workspace for one in definitions.find(connection)] == ["fraud"]
 
 
 def test_switching_off_and_on_is_a_version_each() -> None:
     put(definition())
     with transaction() as connection:
-        rules.set_enabled(connection, "失败", workspace="fraud", enabled=False)
+        definitions.set_enabled(connection, "失败", workspace="fraud", enabled=False)
     assert (get().enabled, get().version, get().definition["enabled"]) == (False, 2, False)
     with transaction() as connection:
-        rules.set_enabled(connection, "失败", workspace="fraud", enabled=True)
+        definitions.set_enabled(connection, "失败", workspace="fraud", enabled=True)
     assert (get().enabled, get().version) == (True, 3)
 
 
@@ -71,11 +71,11 @@ def test_fingerprint_follows_every_change_and_nothing_else() -> None:
     put(definition("a", severity="info"))
     seen.append(fingerprint())
     with transaction() as connection:
-        rules.set_enabled(connection, "b", workspace="fraud", enabled=False)
+        definitions.set_enabled(connection, "b", workspace="fraud", enabled=False)
     seen.append(fingerprint())
     with transaction() as connection:
-        rules.remove(connection, "b", workspace="fraud")
-        rules.put(connection, definition("c", severity="info"), managed_by="files")
+        definitions.remove(connection, "b", workspace="fraud")
+        definitions.put(connection, definition("c", severity="info"), managed_by="files")
     seen.append(fingerprint())
     assert len(set(seen)) == len(seen)
     put(definition("a", severity="info"))
@@ -87,7 +87,7 @@ def test_unknown_rule_is_not_found(act: str) -> None:
     put({**definition(), "workspace": "churn"})
     more = {"enabled": False} if act == "set_enabled" else {}
     with transaction() as connection, pytest.raises(NotFound, match="workspace 'fraud' has no rule '失败'"):
-        getattr(rules, act)(connection, "失败", workspace="fraud", **more)
+        getattr(definitions, act)(connection, "失败", workspace="fraud", **more)
 
 
 def test_large_definition_is_kept() -> None:

@@ -1,0 +1,299 @@
+"""Takes events in the order of their arrival, looks at what is due between them, and says what follows."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ml_event_provider.rules.conditions import Observation
+from ml_event_provider.rules.engine import alerts
+from ml_event_provider.rules.engine.firing import Firing, context_of, shown
+from ml_event_provider.rules.engine.outlet import Outlet, inhibitor
+from ml_event_provider.rules.engine.output import Decision, Kind, Outcome, Planned
+from ml_event_provider.rules.engine.states import Place
+from ml_event_provider.rules.fields import value_at
+from ml_event_provider.rules.resources import key_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ml_event_provider.events import Event
+    from ml_event_provider.rules.conditions import Verdict
+    from ml_event_provider.rules.engine.states import Body, States
+    from ml_event_provider.rules.model import Rule
+    from ml_event_provider.rules.ruleset import RuleSet
+
+log = logging.getLogger(__name__)
+
+
+class Arrival(NamedTuple):
+    """An event as it arrives: its place in the store, the event, and when it was recorded (seconds since 1970)."""
+
+    seq: int
+    event: Event
+    at: float
+
+
+class Prepared(NamedTuple):
+    """An event with what it means to each rule: the rule, the event's roles, its key and its context."""
+
+    arrival: Arrival
+    document: Mapping[str, Any]
+    steps: list[tuple[Rule, set[str], str, dict[str, Any]]]
+
+    @property
+    def places(self) -> set[Place]:
+        """The states that the event will ask for, so that they can be read in one go."""
+        found: set[Place] = set()
+        for rule, _, key, context in self.steps:
+            wanted = {"group": context.get("group"), "cooldown": context.get("cooldown")}
+            wanted["alert"] = key if rule.has_alerts else None
+            found |= {Place(rule.workspace, rule.name, role, one) for role, one in wanted.items() if one is not None}
+            found |= {inhibitor(rule, number, one) for number, one in enumerate(context.get("inhibit", ()))}
+        return found
+
+
+def _no_limit(_: str) -> int:
+    return 0
+
+
+class Engine:
+    """What the rules make of a stream of events.
+
+    :param hourly_limit: how many notifications one rule of a workspace may make in an hour; 0 is any number.
+
+    Call :meth:`take` for each event in the order of arrival and :meth:`advance` where none waits; collect
+    :attr:`planned` and :attr:`decisions`. The clock only goes forward: what is due before an event is done first.
+    """
+
+    def __init__(self, rules: RuleSet, states: States, hourly_limit: Callable[[str], int] = _no_limit) -> None:
+        self._rules = rules
+        self._states = states
+        self._outlet = Outlet(rules, states, hourly_limit)
+        self.clock = 0.0
+
+    @property
+    def planned(self) -> list[Planned]:
+        """The notifications to be made."""
+        return self._outlet.planned
+
+    @property
+    def decisions(self) -> list[Decision]:
+        """What became of events that rules looked at."""
+        return self._outlet.decisions
+
+    def expect(self, now: float) -> None:
+        """Begin to wait for the events that rules expect from the beginning, where that has not begun yet."""
+        for rule in self._rules.rules():
+            absence = None if rule.condition is None else rule.condition.absence
+            if absence is None:
+                continue
+            for values in [list(key) for key in absence.expect] or ([[]] if rule.by == () else []):
+                place = Place(rule.workspace, rule.name, "alert", json.dumps(values, ensure_ascii=False))
+                known = self._states.get(place)
+                if known is None or known["form"] != rule.form:
+                    self._update(rule, place, alerts.begin(rule, now), None, now)
+
+    def prepare(self, arrival: Arrival) -> Prepared:
+        """See what an event means to each rule; nothing changes."""
+        document = arrival.event.to_dict()
+        steps: list[tuple[Rule, set[str], str, dict[str, Any]]] = []
+        try:
+            found = self._rules.find(document)
+            silences = [silence.name for silence in found.silences]
+            for place, roles in sorted(found.roles.items()):
+                rule = self._rules.get(*place)
+                if rule is not None:
+                    key = "" if rule.is_plain else key_of(document, rule.by)
+                    steps.append((rule, roles, key, context_of(rule, document, silences)))
+        except Exception:
+            # An event that no rule can digest must not hold up the others; it stays recorded and can be replayed.
+            log.exception("Event %s of type %s could not be matched", arrival.event.id, arrival.event.type)
+        return Prepared(arrival, document, steps)
+
+    def take(self, arrival: Arrival | Prepared) -> None:
+        """Take one event."""
+        prepared = arrival if isinstance(arrival, Prepared) else self.prepare(arrival)
+        self.advance(prepared.arrival.at)
+        for rule, roles, key, context in prepared.steps:
+            self._step(rule, roles, prepared, key, context)
+
+    def advance(self, now: float) -> None:
+        """Do what is due up to a moment."""
+        while (found := self._states.pop_due(now)) is not None:
+            due, place = found
+            self.clock = max(self.clock, due)
+            body = self._states.get(place)
+            if body is None:
+                continue
+            rule = self._rules.get(place.workspace, place.rule)
+            if rule is not None and place.role == "alert":
+                self._update(rule, place, self._alert(rule, place), None, self.clock)
+            elif rule is not None and place.role == "group":
+                self._outlet.flush(rule, place, body, self.clock)
+            elif rule is not None and place.role == "cooldown" and body["held"]:
+                # What was held back is told with the next firing.
+                self._states.put(place, body)
+            else:
+                self._states.put(place, None)
+        self.clock = max(self.clock, now)
+
+    def acknowledge(self, place: Place, who: str, now: float) -> bool:
+        """Somebody looks after an alert: no repetition, no escalation. Say whether it was open."""
+        return self._change(place, now, ack={"by": who, "at": shown(now)})
+
+    def resolve(self, place: Place, who: str, now: float) -> bool:
+        """Somebody says that an alert is over. Say whether it was open."""
+        return self._change(place, now, ack={"by": who, "at": shown(now)}, ends=True)
+
+    def _change(self, place: Place, now: float, *, ack: dict[str, str], ends: bool = False) -> bool:
+        self.advance(now)
+        rule = self._rules.get(place.workspace, place.rule)
+        body = self._states.get(place)
+        if rule is None or body is None or body["open"] is None:
+            return False
+        body["ack"] = ack
+        self._update(rule, place, body, None, self.clock, ends=ends or not rule.ends)
+        return True
+
+    def _step(self, rule: Rule, roles: set[str], prepared: Prepared, key: str, context: dict[str, Any]) -> None:
+        """What an event means to a rule."""
+        arrival, document = prepared.arrival, prepared.document
+        # A clock that runs ahead must not make an event of tomorrow.
+        time = min(arrival.event.time.timestamp(), self.clock)
+        firing = Firing(Kind.FIRED, arrival.seq, key, "", time, {}, context)
+        for role in roles:
+            if role.startswith("inhibit"):
+                number = int(role.removeprefix("inhibit"))
+                self._outlet.note_inhibiting(rule, number, document, arrival.seq, time)
+        if not rule.has_alerts:
+            if "hit" in roles:
+                self._outlet.fire(rule, firing, self.clock)
+            return
+        place = Place(rule.workspace, rule.name, "alert", key)
+        if not roles & {"hit", "break", "then", "resolve"}:
+            return
+        if not roles & {"hit", "then"} and self._states.get(place) is None:
+            # Nothing to break or to end.
+            return
+        body = self._alert(rule, place)
+        body["context"] = context
+        if rule.condition is None:
+            if "hit" in roles:
+                alerts.open_(rule, body, key, arrival.seq, self.clock)
+                self._fire(rule, body, firing._replace(alert=body["id"]))
+            self._update(rule, place, body, firing, self.clock, ends="resolve" in roles and "hit" not in roles)
+        elif self._observed(rule, roles, firing, document, body):
+            self._update(rule, place, body, firing, self.clock, ends="resolve" in roles)
+
+    def _observed(self, rule: Rule, roles: set[str], firing: Firing, document: Mapping[str, Any], body: Body) -> bool:
+        """Show an event to the condition; say whether it is not too late."""
+        condition = rule.condition
+        if condition is None or firing.seq is None:
+            return True
+        lateness = getattr(condition.tracked, "lateness", None)
+        if lateness is not None and self.clock - firing.time > lateness.total_seconds():
+            facts = {"seconds_late": self.clock - firing.time, "allowed": lateness.total_seconds()}
+            self._outlet.decide(rule, firing.seq, firing.key, Outcome.TOO_LATE, facts, self.clock)
+            return False
+        value = value_at(document, condition.value_path) if condition.value_path else None
+        if "hit" in roles:
+            condition.tracked.take(body["memory"], Observation(firing.time, firing.seq, "hit", value), self.clock)
+        elif "break" in roles:
+            condition.tracked.take(body["memory"], Observation(firing.time, firing.seq, "break"), self.clock)
+        if "then" in roles:
+            condition.tracked.take(body["memory"], Observation(firing.time, firing.seq, "then"), self.clock)
+        return True
+
+    def _update(
+        self, rule: Rule, place: Place, body: Body, seen: Firing | None, now: float, *, ends: bool = False
+    ) -> None:
+        """Bring an alert up to date: its condition, its end, repetition, escalation and calm; and keep it."""
+        verdict: Verdict | None = None
+        if rule.condition is not None:
+            verdict = rule.condition.tracked.judge(body["memory"], now)
+            body["facts"] = dict(verdict.facts)
+            for seq in verdict.fired:
+                alerts.open_(rule, body, place.key, seq, now)
+                firing = self._about(Kind.FIRED, place, body, seq, now)
+                if seen is not None and seen.seq == seq:
+                    firing = firing._replace(time=seen.time)
+                self._fire(rule, body, firing)
+            if seen is not None and not verdict.fired:
+                self._outlet.decide(rule, seen.seq, place.key, Outcome.WAITING, verdict.facts, now)
+            ends = ends or (verdict.active is False and rule.condition.ends_by_itself)
+        end_at = body.get("end_at")
+        if body["open"] is not None and (ends or (end_at is not None and end_at <= now)):
+            self._end(rule, place, body, seen, now)
+        self._remind(rule, place, body, now)
+        if body["flapping"] and not alerts.flaps(rule, body, now):
+            self._calm_down(rule, place, body, now)
+        idle = body["open"] is None and rule.condition is None and not body["changes"]
+        due = alerts.due(rule, body, verdict.next_at if verdict else None, now)
+        self._states.put(place, None if idle else body, due)
+
+    def _fire(self, rule: Rule, body: Body, firing: Firing) -> None:
+        if not self._flapping(rule, body, firing) and self._outlet.fire(rule, firing, self.clock):
+            body["told"] = True
+
+    def _end(self, rule: Rule, place: Place, body: Body, seen: Firing | None, now: float) -> None:
+        since = body["open"]
+        alerts.end(rule, body, now)
+        if seen is not None:
+            body["seq"] = seen.seq
+        firing = self._about(Kind.RESOLVED, place, body, body.get("seq"), now)
+        firing.facts.update(since=shown(since))
+        told = body.pop("told", False)
+        if not rule.resolve or not told:
+            # Who heard nothing of the alert need not hear of its end.
+            if seen is not None:
+                self._outlet.decide(rule, seen.seq, place.key, Outcome.ENDED, firing.facts, now)
+        elif not self._flapping(rule, body, firing):
+            self._outlet.pass_on(rule, firing, now)
+
+    def _remind(self, rule: Rule, place: Place, body: Body, now: float) -> None:
+        """Repeat and escalate what nobody has acknowledged."""
+        if body["open"] is None or body["flapping"] or body.get("ack"):
+            return
+        if rule.repeat is not None and body["repeat_at"] <= now:
+            body["repeats"] += 1
+            body["repeat_at"] = now + rule.repeat.total_seconds()
+            self._outlet.pass_on(rule, self._about(Kind.REPEATED, place, body, body.get("seq"), now), now)
+        while (moment := alerts.next_escalation(rule, body)) is not None and moment <= now:
+            step = rule.steps[body["escalated"]]
+            body["escalated"] += 1
+            firing = self._about(Kind.ESCALATED, place, body, body.get("seq"), now)
+            self._outlet.tell(rule, [firing], now, step.targets)
+
+    def _flapping(self, rule: Rule, body: Body, firing: Firing) -> bool:
+        """Whether nothing is to be told because the alert flaps; that it does is told once."""
+        changes = {"changes": len(body["changes"])}
+        if body["flapping"]:
+            self._outlet.decide(rule, firing.seq, firing.key, Outcome.FLAPPING, changes, self.clock)
+        elif alerts.flaps(rule, body, self.clock):
+            body["flapping"] = body["told"] = True
+            flapping = firing._replace(kind=Kind.FLAPPING, alert=body["id"], facts={**firing.facts, **changes})
+            self._outlet.pass_on(rule, flapping, self.clock)
+        else:
+            return False
+        return True
+
+    def _calm_down(self, rule: Rule, place: Place, body: Body, now: float) -> None:
+        """The alert flaps no more: tell how it stands."""
+        body["flapping"] = False
+        kind = Kind.RESOLVED if body["open"] is None else Kind.FIRED
+        if kind is Kind.FIRED or rule.resolve:
+            self._outlet.pass_on(rule, self._about(kind, place, body, body.get("seq"), now), now)
+
+    def _alert(self, rule: Rule, place: Place) -> Body:
+        """The alert's state; a new one where the rule's condition was changed since."""
+        body = self._states.get(place)
+        return body if body is not None and body["form"] == rule.form else alerts.begin(rule, self.clock)
+
+    def _about(self, kind: Kind, place: Place, body: Body, seq: int | None, now: float) -> Firing:
+        """What is to be told about an alert itself."""
+        facts = dict(body.get("facts") or {})
+        if kind in {Kind.REPEATED, Kind.ESCALATED}:
+            facts |= {"since": shown(body["open"]), "repeats": body["repeats"], "escalated": body["escalated"]}
+        return Firing(kind, seq, place.key, body.get("id", ""), now, facts, body.get("context", {}))

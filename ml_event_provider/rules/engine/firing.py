@@ -1,0 +1,49 @@
+"""A firing on its way to a notification. It is plain JSON while it waits in a group."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ml_event_provider.rules.resources import key_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ml_event_provider.rules.model import Rule
+
+
+class Firing(NamedTuple):
+    """What is to be told: of one event, or of an alert."""
+
+    kind: str
+    #: The event's place in the store; ``None`` where the absence of events is what it is about.
+    seq: int | None
+    key: str
+    alert: str
+    #: When what it tells of happened, in seconds since 1970.
+    time: float
+    facts: dict[str, Any]
+    context: dict[str, Any]
+
+
+def context_of(rule: Rule, document: Mapping[str, Any], silences: Sequence[str]) -> dict[str, Any]:
+    """What the way to a notification asks of an event: which silences fit it, and its values for grouping,
+    inhibition and cooldown."""
+    context: dict[str, Any] = {}
+    if silences:
+        context["silences"] = list(silences)
+    if rule.inhibit:
+        context["inhibit"] = [key_of(document, one.equal) for one in rule.inhibit]
+    if rule.group is not None:
+        context["group"] = key_of(document, rule.group.by)
+    elif rule.suppress is not None:
+        context["group"] = key_of(document, rule.by)
+    if rule.cooldown is not None:
+        context["cooldown"] = key_of(document, rule.by if rule.cooldown.by is None else rule.cooldown.by)
+    return context
+
+
+def shown(moment: float) -> str:
+    """A moment as an RFC 3339 text."""
+    return datetime.fromtimestamp(moment, UTC).isoformat()

@@ -1,0 +1,120 @@
+"""The way from a firing to a notification: cooldown, group, inhibition."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from ml_event_provider.rules.engine.firing import Firing, shown
+from ml_event_provider.rules.engine.output import Decision, Outcome, Planned
+from ml_event_provider.rules.engine.planning import Planner
+from ml_event_provider.rules.engine.states import Place
+from ml_event_provider.rules.resources import key_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from ml_event_provider.rules.engine.states import Body, States
+    from ml_event_provider.rules.model import Rule, RuleTarget
+    from ml_event_provider.rules.ruleset import RuleSet
+
+
+class Outlet:
+    """Takes firings; collects the notifications and the reasons where there is none."""
+
+    def __init__(self, rules: RuleSet, states: States, hourly_limit: Callable[[str], int]) -> None:
+        self._states = states
+        self._planner = Planner(rules, states, hourly_limit)
+        self.planned: list[Planned] = []
+        self.decisions: list[Decision] = []
+
+    def decide(
+        self, rule: Rule, seq: int | None, key: str, outcome: Outcome, facts: Mapping[str, Any], now: float
+    ) -> None:
+        """Note what became of an event."""
+        self.decisions.append(Decision(rule=rule, seq=seq, key=key, outcome=outcome, at=now, facts=dict(facts)))
+
+    def fire(self, rule: Rule, firing: Firing, now: float) -> bool:
+        """Tell of a firing unless it is held back; say whether it is told."""
+        if rule.cooldown is not None:
+            place = Place(rule.workspace, rule.name, "cooldown", firing.context.get("cooldown", firing.key))
+            body = self._states.get(place)
+            if body is not None and now < body["until"]:
+                body["held"] += 1
+                self._states.put(place, body, body["until"])
+                self.decide(rule, firing.seq, firing.key, Outcome.COOLDOWN, {"until": shown(body["until"])}, now)
+                return False
+            if body is not None and body["held"]:
+                firing = firing._replace(facts={**firing.facts, "held_back": body["held"]})
+            until = now + rule.cooldown.time.total_seconds()
+            self._states.put(place, {"until": until, "held": 0}, until)
+        self.pass_on(rule, firing, now)
+        return True
+
+    def pass_on(self, rule: Rule, firing: Firing, now: float) -> None:
+        """Tell at once, or let the firing wait for others of its group, or for what may inhibit it."""
+        group = rule.grouping
+        hold = max((one.wait.total_seconds() for one in rule.inhibit), default=0.0)
+        if group is None and not hold:
+            self.tell(rule, [firing], now)
+            return
+        alone = json.dumps([firing.kind, firing.seq, firing.key], ensure_ascii=False)
+        place = Place(rule.workspace, rule.name, "group", alone if group is None else firing.context.get("group", ""))
+        body = self._states.get(place) or {"waiting": [], "told_at": None, "flush_at": None}
+        body["waiting"].append(list(firing))
+        if body["flush_at"] is None:
+            body["flush_at"] = now + max(group.wait.total_seconds() if group else 0.0, hold)
+            if group is not None and body["told_at"] is not None:
+                body["flush_at"] = max(body["flush_at"], body["told_at"] + group.interval.total_seconds())
+        full = group is not None and len(body["waiting"]) >= group.max
+        if full or body["flush_at"] <= now:
+            self.flush(rule, place, body, now)
+            return
+        facts = {"group": place.key, "until": shown(body["flush_at"])}
+        self.decide(rule, firing.seq, firing.key, Outcome.GROUPED, facts, now)
+        self._states.put(place, body, body["flush_at"])
+
+    def flush(self, rule: Rule, place: Place, body: Body, now: float) -> None:
+        """A group's time has come: tell of what waits in it. One that stayed empty is forgotten."""
+        waiting = [Firing(*one) for one in body["waiting"]]
+        group = rule.grouping
+        if not waiting or group is None:
+            self._states.put(place, None)
+        else:
+            body.update(waiting=[], flush_at=None, told_at=now)
+            self._states.put(place, body, now + group.interval.total_seconds())
+        if waiting:
+            self.tell(rule, waiting, now)
+
+    def tell(self, rule: Rule, firings: list[Firing], now: float, targets: Sequence[RuleTarget] | None = None) -> None:
+        """Make the notification of some firings, unless other events tell the same."""
+        left = [one for one in firings if not self._inhibited(rule, one, now)]
+        if left:
+            planned, decisions = self._planner.plan(rule, left, now, targets)
+            self.planned.append(planned)
+            self.decisions += decisions
+
+    def note_inhibiting(self, rule: Rule, number: int, document: Mapping[str, Any], seq: int, time: float) -> None:
+        """Remember an event that inhibits a rule's notifications."""
+        inhibit = rule.inhibit[number]
+        place = inhibitor(rule, number, key_of(document, inhibit.equal))
+        known = self._states.get(place)
+        times = [one for one in (known["times"] if known else []) if one[0] > time - 86_400]
+        times = sorted([*times, [time, seq]])[-10:]
+        until = times[-1][0] + (inhibit.within + inhibit.wait).total_seconds()
+        self._states.put(place, {"times": times}, until)
+
+    def _inhibited(self, rule: Rule, firing: Firing, now: float) -> bool:
+        for number, (inhibit, values) in enumerate(zip(rule.inhibit, firing.context.get("inhibit", ()), strict=False)):
+            body = self._states.get(inhibitor(rule, number, values))
+            for time, seq in body["times"] if body else ():
+                if abs(time - firing.time) <= inhibit.within.total_seconds():
+                    facts = {"by": seq, "equal": list(inhibit.equal)}
+                    self.decide(rule, firing.seq, firing.key, Outcome.INHIBITED, facts, now)
+                    return True
+        return False
+
+
+def inhibitor(rule: Rule, number: int, values: str) -> Place:
+    """Where it is remembered that an event came by which the rule is inhibited."""
+    return Place(rule.workspace, rule.name, "inhibit", f"{number} {values}")

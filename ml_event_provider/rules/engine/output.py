@@ -1,0 +1,91 @@
+"""What the engine says: notifications with their deliveries, and why a matching event gave none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ml_event_provider.events import Event
+    from ml_event_provider.rules.model import Rule
+
+
+class Outcome(StrEnum):
+    """What became of an event that a rule looked at."""
+
+    #: A notification came of it at once, or with others of its group.
+    NOTIFIED = "notified"
+    #: The condition over time does not hold, or holds and was told of already.
+    WAITING = "waiting"
+    #: It came later than the condition allows.
+    TOO_LATE = "too late"
+    #: It waits for others of its group.
+    GROUPED = "grouped"
+    COOLDOWN = "cooldown"
+    FLAPPING = "flapping"
+    INHIBITED = "inhibited"
+    SILENCED = "silenced"
+    QUOTA = "quota"
+    #: It ended an alert, and nobody is to be told.
+    ENDED = "ended"
+
+
+class Kind(StrEnum):
+    """What a notification says of its alert."""
+
+    FIRED = "fired"
+    REPEATED = "repeated"
+    RESOLVED = "resolved"
+    ESCALATED = "escalated"
+    FLAPPING = "flapping"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedDelivery:
+    """One delivery to be made. ``muted`` says why it is not sent; ``not_before`` is in seconds since 1970."""
+
+    conn_id: str
+    template: str | None
+    options: Mapping[str, Any]
+    muted: str = ""
+    not_before: float | None = None
+    fallback: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """A notification to be made.
+
+    ``seqs`` are the places of its events in the store, newest last. Where there is none, because the absence of
+    events is what it is about, ``event`` is to be recorded for it.
+    """
+
+    id: str
+    rule: Rule
+    kind: Kind
+    severity: str
+    at: float
+    seqs: tuple[int, ...]
+    event: Event | None
+    alert: str
+    key: str
+    facts: Mapping[str, Any]
+    deliveries: tuple[PlannedDelivery, ...]
+    #: Of all members; only the newest are named by ``seqs``.
+    members: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What became of an event that a rule looked at, and why."""
+
+    rule: Rule
+    seq: int | None
+    key: str
+    outcome: Outcome
+    at: float
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    notification: str = ""

@@ -1,0 +1,163 @@
+"""Makes a notification of firings: silences, quota, targets, active hours, fall-backs, actions."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from ml_event_provider.events.identity import change_id
+from ml_event_provider.rules.engine.absent import absent_event
+from ml_event_provider.rules.engine.output import Decision, Kind, Outcome, Planned, PlannedDelivery
+from ml_event_provider.rules.engine.states import Place
+from ml_event_provider.rules.model import SEVERITIES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ml_event_provider.rules.calendars import Hours
+    from ml_event_provider.rules.engine.firing import Firing
+    from ml_event_provider.rules.engine.states import States
+    from ml_event_provider.rules.model import Rule, RuleTarget
+    from ml_event_provider.rules.ruleset import RuleSet
+
+#: The connection id of deliveries that are actions in Airflow.
+AIRFLOW: Final = "airflow"
+#: How many events of a group a notification names; all are counted.
+MAX_NAMED: Final = 100
+
+
+class Planner:
+    """Plans notifications; holds nothing itself."""
+
+    def __init__(self, rules: RuleSet, states: States, hourly_limit: Callable[[str], int]) -> None:
+        self._rules = rules
+        self._states = states
+        self._hourly_limit = hourly_limit
+
+    def plan(
+        self, rule: Rule, firings: Sequence[Firing], now: float, targets: Sequence[RuleTarget] | None
+    ) -> tuple[Planned, list[Decision]]:
+        """The notification of some firings, and what becomes of each. Silenced ones are left out if others are not."""
+        moment = datetime.fromtimestamp(now, UTC)
+        reasons = [self._silenced(rule, one, moment) for one in firings]
+        heard = [one for one, reason in zip(firings, reasons, strict=True) if not reason]
+        muted, outcome = ("", Outcome.NOTIFIED) if heard else (reasons[-1], Outcome.SILENCED)
+        if heard and self._over_quota(rule, now):
+            limit = self._hourly_limit(rule.workspace)
+            muted, outcome = f"quota: more than {limit} notifications of this rule in one hour", Outcome.QUOTA
+        planned = self._notification(rule, heard or firings, now, muted, targets)
+        decisions = []
+        if not rule.is_plain or muted:
+            for firing, reason in zip(firings, reasons, strict=True):
+                left_out = bool(reason) and bool(heard)
+                decisions.append(
+                    Decision(
+                        rule=rule,
+                        seq=firing.seq,
+                        key=firing.key,
+                        outcome=Outcome.SILENCED if left_out else outcome,
+                        at=now,
+                        facts={
+                            **firing.facts,
+                            "kind": str(firing.kind),
+                            **({"muted": reason or muted} if reason or muted else {}),
+                        },
+                        notification="" if left_out else planned.id,
+                    )
+                )
+        return planned, decisions
+
+    def _notification(
+        self, rule: Rule, firings: Sequence[Firing], now: float, muted: str, targets: Sequence[RuleTarget] | None
+    ) -> Planned:
+        newest = firings[-1]
+        kinds = {one.kind for one in firings}
+        kind = Kind(newest.kind) if len(kinds) == 1 else Kind.FIRED
+        seqs = [one.seq for one in firings if one.seq is not None]
+        event = None if seqs else absent_event(rule, newest.key, newest.time, newest.facts)
+        severity = "info" if kind is Kind.RESOLVED else str(rule.severity)
+        facts: dict[str, Any] = dict(newest.facts)
+        if len(firings) > 1:
+            facts["members"] = [[str(one.kind), one.seq, one.key] for one in firings[-MAX_NAMED:]]
+        # A plain rule says one thing about one event, whenever it says it; the others may say much of one event.
+        what = (newest.seq,) if rule.is_plain else (newest.seq, kind, newest.key, now, len(firings), targets is None)
+        wanted = rule.targets if targets is None else targets
+        deliveries = [
+            self._delivery(rule, target, now, muted)
+            for target in wanted
+            if SEVERITIES.index(target.min_severity) <= SEVERITIES.index(rule.severity)
+            and (target.resolved or kind is not Kind.RESOLVED)
+        ]
+        if kind is Kind.FIRED and targets is None:
+            deliveries += [
+                PlannedDelivery(
+                    conn_id=AIRFLOW,
+                    template=None,
+                    options={"action": one.model_dump(mode="json", exclude_defaults=True)},
+                    muted=muted,
+                )
+                for one in rule.actions
+            ]
+        return Planned(
+            id=change_id("notification", rule.workspace, rule.name, *what),
+            rule=rule,
+            kind=kind,
+            severity=severity,
+            at=now,
+            seqs=tuple(dict.fromkeys(seqs))[-MAX_NAMED:],
+            event=event,
+            alert=newest.alert,
+            key=newest.key,
+            facts=facts,
+            deliveries=tuple(deliveries),
+            members=len(firings),
+        )
+
+    def _delivery(self, rule: Rule, target: RuleTarget, now: float, muted: str) -> PlannedDelivery:
+        not_before = None
+        hours = target.active or rule.active
+        if hours is not None and not muted:
+            muted, not_before = self._outside(rule, hours, now)
+        return PlannedDelivery(
+            conn_id=target.conn_id,
+            template=target.template or rule.template,
+            options=target.options,
+            muted=muted,
+            not_before=not_before,
+            fallback=None
+            if target.fallback is None
+            else target.fallback.model_dump(mode="json", exclude_defaults=True),
+        )
+
+    def _outside(self, rule: Rule, hours: Hours, now: float) -> tuple[str, float | None]:
+        """Why a delivery is muted outside of active hours, or when it may go."""
+        moment = datetime.fromtimestamp(now, UTC)
+        calendars = self._rules.calendars(rule.workspace)
+        if hours.is_open(moment, calendars):
+            return "", None
+        if hours.outside == "mute":
+            return "outside of the active hours", None
+        opening = hours.next_opening(moment, calendars)
+        if opening is None:
+            return "the active hours do not open within a year", None
+        return "", opening.timestamp()
+
+    def _silenced(self, rule: Rule, firing: Firing, moment: datetime) -> str:
+        """Which silence mutes a firing, in words."""
+        for name in firing.context.get("silences", ()):
+            silence = self._rules.silence(rule.workspace, name)
+            if silence is not None and silence.concerns(rule.name) and silence.covers(moment):
+                return f"silence {silence.name!r} of {silence.author}: {silence.reason}"
+        return ""
+
+    def _over_quota(self, rule: Rule, now: float) -> bool:
+        """Count a notification; say whether it is one too many in this hour."""
+        limit = self._hourly_limit(rule.workspace)
+        if not limit:
+            return False
+        hour = int(now // 3600)
+        place = Place(rule.workspace, rule.name, "quota", str(hour))
+        body = self._states.get(place) or {"count": 0}
+        body["count"] += 1
+        self._states.put(place, body, (hour + 1) * 3600.0)
+        return int(body["count"]) > limit

@@ -1,0 +1,276 @@
+"""Rules and what stands beside them, as JSON with a history of versions; their meaning is that of ``rules``."""
+
+from __future__ import annotations
+
+import json
+import logging
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import delete, func, insert, select, update
+
+from ml_event_provider.exceptions import NotFound
+from ml_event_provider.store import cursors, schema
+from ml_event_provider.store.engine import utc_now
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+log = logging.getLogger(__name__)
+
+_TABLE = schema.definition
+_VERSIONS = schema.definition_version
+#: The cursor that counts changes.
+_CHANGES = "rules"
+
+
+class Kind(StrEnum):
+    """What is defined."""
+
+    RULE = "rule"
+    GROUP = "resource_group"
+    CALENDAR = "calendar"
+    SILENCE = "silence"
+
+
+class Stored(NamedTuple):
+    """A definition with its version."""
+
+    kind: str
+    workspace: str
+    name: str
+    version: int
+    enabled: bool
+    managed_by: str
+    definition: dict[str, Any]
+    updated_at: datetime
+
+
+class Version(NamedTuple):
+    """What a definition was from a moment on: ``definition`` is ``None`` from its deletion on."""
+
+    version: int
+    change: str
+    author: str
+    managed_by: str
+    definition: dict[str, Any] | None
+    changed_at: datetime
+
+
+def put(
+    connection: Connection,
+    definition: dict[str, Any],
+    *,
+    managed_by: str,
+    kind: Kind = Kind.RULE,
+    author: str = "",
+    change: str = "",
+) -> str:
+    """Create or change a definition; say ``"created"``, ``"changed"`` or ``"unchanged"``.
+
+    :param change: what the history says of it, in place of these words.
+    """
+    workspace, name = definition["workspace"], definition["name"]
+    text = json.dumps(definition, ensure_ascii=False, sort_keys=True)
+    now = utc_now()
+    row = connection.execute(_named(kind, workspace, name)).first()
+    if row is not None and row.definition == text and row.managed_by == managed_by:
+        return "unchanged"
+    # A name that was deleted goes on counting, so that a version is never two things.
+    version = _last_version(connection, kind, workspace, name) + 1
+    values = {
+        "version": version,
+        "enabled": bool(definition.get("enabled", True)),
+        "managed_by": managed_by,
+        "definition": text,
+        "updated_at": now,
+    }
+    if row is None:
+        done = "created"
+        connection.execute(insert(_TABLE).values(kind=kind, workspace=workspace, name=name, created_at=now, **values))
+    else:
+        done = "changed"
+        connection.execute(update(_TABLE).where(_TABLE.c.id == row.id).values(values))
+    _note(connection, kind, workspace, name, version, change or done, author, managed_by, text, now)
+    return done
+
+
+def find(connection: Connection, kind: Kind = Kind.RULE, *, workspace: str = "") -> list[Stored]:
+    """All definitions of a kind, by workspace and name."""
+    query = select(_TABLE).where(_TABLE.c.kind == kind).order_by(_TABLE.c.workspace, _TABLE.c.name)
+    if workspace:
+        query = query.where(_TABLE.c.workspace == workspace)
+    found: list[Stored] = []
+    for row in connection.execute(query):
+        try:
+            found.append(_stored(row))
+        except ValueError as error:
+            log.error("%s %s of workspace %s cannot be read: %s", kind, row.name, row.workspace, error)
+    return found
+
+
+def get(connection: Connection, name: str, *, workspace: str, kind: Kind = Kind.RULE) -> Stored:
+    """One definition.
+
+    :raises NotFound: if there is none of that name.
+    """
+    row = connection.execute(_named(kind, workspace, name)).first()
+    if row is None:
+        raise NotFound(f"workspace {workspace!r} has no {_word(kind)} {name!r}; see `airflow ml-events {_WHERE[kind]}`")
+    return _stored(row)
+
+
+def set_enabled(connection: Connection, name: str, *, workspace: str, enabled: bool, author: str = "") -> None:
+    """Switch a rule on or off; a change is a new version.
+
+    :raises NotFound: if there is none of that name.
+    """
+    stored = get(connection, name, workspace=workspace)
+    put(
+        connection,
+        {**stored.definition, "enabled": enabled},
+        managed_by=stored.managed_by,
+        author=author,
+        change="enabled" if enabled else "disabled",
+    )
+
+
+def remove(connection: Connection, name: str, *, workspace: str, kind: Kind = Kind.RULE, author: str = "") -> None:
+    """Delete a definition; its history, and a rule's notifications and deliveries stay.
+
+    :raises NotFound: if there is none of that name.
+    """
+    stored = get(connection, name, workspace=workspace, kind=kind)
+    connection.execute(
+        delete(_TABLE).where(_TABLE.c.kind == kind, _TABLE.c.workspace == workspace, _TABLE.c.name == name)
+    )
+    version = _last_version(connection, kind, workspace, name) + 1
+    _note(connection, kind, workspace, name, version, "deleted", author, stored.managed_by, None, utc_now())
+
+
+def history(connection: Connection, name: str, *, workspace: str, kind: Kind = Kind.RULE) -> list[Version]:
+    """All versions of a definition, the first first.
+
+    :raises NotFound: if there never was one of that name.
+    """
+    rows = connection.execute(
+        select(_VERSIONS)
+        .where(_VERSIONS.c.kind == kind, _VERSIONS.c.workspace == workspace, _VERSIONS.c.name == name)
+        .order_by(_VERSIONS.c.version)
+    ).all()
+    if not rows:
+        raise NotFound(f"workspace {workspace!r} never had a {_word(kind)} {name!r}")
+    return [_version(row) for row in rows]
+
+
+def roll_back(connection: Connection, name: str, version: int, *, workspace: str, author: str = "") -> str:
+    """Make a rule what it was in a former version, as a new version; say what changed, as :func:`put` does.
+
+    :raises NotFound: if there is no such version, or it is a deletion.
+    """
+    versions = {one.version: one for one in history(connection, name, workspace=workspace)}
+    former = versions.get(version)
+    if former is None or former.definition is None:
+        known = ", ".join(str(one.version) for one in versions.values() if one.definition is not None)
+        raise NotFound(f"rule {name!r} has no version {version} to go back to; it has {known}")
+    return put(
+        connection,
+        former.definition,
+        managed_by=former.managed_by,
+        author=author,
+        change=f"rolled back to {version}",
+    )
+
+
+def at(connection: Connection, kind: Kind, moment: datetime, *, workspace: str) -> list[tuple[str, Version]]:
+    """What a workspace's definitions of a kind were at a moment: by name, the version that was in force."""
+    rows = connection.execute(
+        select(_VERSIONS)
+        .where(_VERSIONS.c.kind == kind, _VERSIONS.c.workspace == workspace, _VERSIONS.c.changed_at <= moment)
+        .order_by(_VERSIONS.c.name, _VERSIONS.c.version)
+    )
+    newest = {row.name: row for row in rows}
+    return [(name, _version(row)) for name, row in newest.items() if row.definition is not None]
+
+
+def fingerprint(connection: Connection) -> int:
+    """Rises with each change of any definition; cheap enough to ask before each batch."""
+    found = cursors.read(connection, _CHANGES)
+    return 0 if found is None else found[0]
+
+
+_WHERE = {
+    Kind.RULE: "rules list",
+    Kind.GROUP: "rules list --kind resource_group",
+    Kind.CALENDAR: "rules list --kind calendar",
+    Kind.SILENCE: "silences list",
+}
+
+
+def _word(kind: Kind) -> str:
+    return kind.replace("_", " ")
+
+
+def _named(kind: Kind, workspace: str, name: str) -> Any:
+    return select(_TABLE).where(_TABLE.c.kind == kind, _TABLE.c.workspace == workspace, _TABLE.c.name == name)
+
+
+def _last_version(connection: Connection, kind: Kind, workspace: str, name: str) -> int:
+    query = select(func.max(_VERSIONS.c.version)).where(
+        _VERSIONS.c.kind == kind, _VERSIONS.c.workspace == workspace, _VERSIONS.c.name == name
+    )
+    return int(connection.execute(query).scalar() or 0)
+
+
+def _note(
+    connection: Connection,
+    kind: Kind,
+    workspace: str,
+    name: str,
+    version: int,
+    change: str,
+    author: str,
+    managed_by: str,
+    text: str | None,
+    now: datetime,
+) -> None:
+    connection.execute(
+        insert(_VERSIONS).values(
+            kind=kind,
+            workspace=workspace,
+            name=name,
+            version=version,
+            change=change[:20],
+            author=author[:200],
+            managed_by=managed_by,
+            definition=text,
+            changed_at=now,
+        )
+    )
+    cursors.advance(connection, _CHANGES, now=now)
+
+
+def _stored(row: Any) -> Stored:
+    return Stored(
+        kind=row.kind,
+        workspace=row.workspace,
+        name=row.name,
+        version=row.version,
+        enabled=row.enabled,
+        managed_by=row.managed_by,
+        definition=json.loads(row.definition),
+        updated_at=row.updated_at,
+    )
+
+
+def _version(row: Any) -> Version:
+    return Version(
+        version=row.version,
+        change=row.change,
+        author=row.author,
+        managed_by=row.managed_by,
+        definition=None if row.definition is None else json.loads(row.definition),
+        changed_at=row.changed_at,
+    )

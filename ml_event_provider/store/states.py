@@ -1,0 +1,158 @@
+"""What rules remember between events, as the engine's states; and the alerts that are open."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import delete, insert, select, update
+
+from ml_event_provider.events.identity import change_id
+from ml_event_provider.rules.engine.states import MemoryStates, Place
+from ml_event_provider.store import schema
+from ml_event_provider.store.engine import in_chunks, utc_now
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+    from ml_event_provider.rules.engine.states import Body
+
+_TABLE = schema.state
+
+
+class StoredStates:
+    """The store's states as the engine sees them during one transaction: read when needed, written by :meth:`save`.
+
+    What is due by ``until`` is read at the beginning.
+    """
+
+    def __init__(self, connection: Connection, *, until: float) -> None:
+        self._connection = connection
+        self._working = MemoryStates()
+        #: The ids of the rows that are in the database, and the places that were looked for there.
+        self._rows: dict[Place, str] = {}
+        self._looked: set[Place] = set()
+        self._changed: set[Place] = set()
+        for row in connection.execute(select(_TABLE).where(_TABLE.c.due_at <= until)):
+            self._keep(row)
+
+    def prefetch(self, places: Iterable[Place]) -> None:
+        """Read many states in few statements."""
+        wanted = {_id(place): place for place in places if place not in self._looked}
+        for chunk in in_chunks(wanted):
+            for row in self._connection.execute(select(_TABLE).where(_TABLE.c.id.in_(chunk))):
+                self._keep(row)
+        self._looked.update(wanted.values())
+
+    def get(self, place: Place) -> Body | None:
+        """The state there."""
+        if place not in self._looked:
+            self.prefetch([place])
+        return self._working.get(place)
+
+    def put(self, place: Place, body: Body | None, due: float | None = None) -> None:
+        """Keep or forget a state."""
+        if place not in self._looked:
+            self.prefetch([place])
+        self._working.put(place, body, due)
+        self._changed.add(place)
+
+    def pop_due(self, moment: float) -> tuple[float, Place] | None:
+        """The state that is due first, if it is due by ``moment``."""
+        return self._working.pop_due(moment)
+
+    def save(self) -> None:
+        """Write what changed."""
+        now = utc_now()
+        gone = [
+            self._rows[place] for place in self._changed if self._working.get(place) is None and place in self._rows
+        ]
+        for chunk in in_chunks(gone):
+            self._connection.execute(delete(_TABLE).where(_TABLE.c.id.in_(chunk)))
+        for place in sorted(self._changed):
+            body = self._working.get(place)
+            if body is None:
+                continue
+            values = {
+                "body": json.dumps(body, ensure_ascii=False),
+                "due_at": self._working.dues.get(place),
+                "open_since": body.get("open") if place.role == "alert" else None,
+                "updated_at": now,
+            }
+            if place in self._rows:
+                self._connection.execute(update(_TABLE).where(_TABLE.c.id == self._rows[place]).values(values))
+            else:
+                self._connection.execute(insert(_TABLE).values(id=_id(place), **place._asdict(), **values))
+        self._changed.clear()
+
+    def _keep(self, row: Any) -> None:
+        place = Place(row.workspace, row.rule, row.role, row.key)
+        if place in self._looked:
+            return
+        self._looked.add(place)
+        self._rows[place] = row.id
+        self._working.put(place, json.loads(row.body), row.due_at)
+
+
+class OpenAlert(NamedTuple):
+    """An alert that lasts."""
+
+    id: str
+    workspace: str
+    rule: str
+    key: str
+    since: float
+    acknowledged: dict[str, str] | None
+    facts: dict[str, Any]
+    repeats: int
+    flapping: bool
+
+
+def any_due(connection: Connection, moment: float) -> bool:
+    """Whether any state is due."""
+    return connection.execute(select(_TABLE.c.id).where(_TABLE.c.due_at <= moment).limit(1)).first() is not None
+
+
+def open_alerts(connection: Connection, *, workspace: str = "", rule: str = "", limit: int = 1000) -> list[OpenAlert]:
+    """The alerts that last, the newest first."""
+    query = select(_TABLE).where(_TABLE.c.open_since.is_not(None)).order_by(_TABLE.c.open_since.desc()).limit(limit)
+    if workspace:
+        query = query.where(_TABLE.c.workspace == workspace)
+    if rule:
+        query = query.where(_TABLE.c.rule == rule)
+    found = []
+    for row in connection.execute(query):
+        body = json.loads(row.body)
+        found.append(
+            OpenAlert(
+                id=body["id"],
+                workspace=row.workspace,
+                rule=row.rule,
+                key=row.key,
+                since=row.open_since,
+                acknowledged=body.get("ack"),
+                facts=body.get("facts") or {},
+                repeats=body.get("repeats", 0),
+                flapping=bool(body.get("flapping")),
+            )
+        )
+    return found
+
+
+def of_rule(connection: Connection, workspace: str, rule: str) -> list[tuple[Place, Body, float | None]]:
+    """All that a rule remembers, with the moments at which it is due."""
+    rows = connection.execute(select(_TABLE).where(_TABLE.c.workspace == workspace, _TABLE.c.rule == rule))
+    return [(Place(row.workspace, row.rule, row.role, row.key), json.loads(row.body), row.due_at) for row in rows]
+
+
+def forget_idle(connection: Connection, *, before: datetime) -> int:
+    """Delete what nobody touched since a moment, is not due and no open alert."""
+    query = delete(_TABLE).where(_TABLE.c.updated_at < before, _TABLE.c.due_at.is_(None), _TABLE.c.open_since.is_(None))
+    return connection.execute(query).rowcount
+
+
+def _id(place: Place) -> str:
+    return change_id("state", *place)

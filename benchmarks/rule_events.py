@@ -118,4 +118,12 @@ def mixed(rng: random.Random, number: int) -> dict[str, Any]:
     return choices[number % len(choices)]
 
 
-KINDS = {"exact": exact, "mixed": mixed, "numeric": numeric, "wildcard": wildcard}
+def one_type(rng: random.Random, number: int) -> dict[str, Any]:
+    """All operators, and all rules name the same type and source, as all events have them."""
+    return mixed(rng, number) | SAME
+
+
+#: What the events of ``one_type`` have in place of their own.
+SAME = {"source": ["/sagemaker/eu-west-1"], "type": ["model_version.approved"]}
+
+KINDS = {"exact": exact, "mixed": mixed, "one_type": one_type, "numeric": numeric, "wildcard": wildcard}

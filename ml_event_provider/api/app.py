@@ -8,7 +8,7 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from ml_event_provider import __version__
-from ml_event_provider.api import health, ingest, rules
+from ml_event_provider.api import alerts, health, ingest, rules, silences
 from ml_event_provider.api.security import caller
 from ml_event_provider.exceptions import InvalidEvent, InvalidRule, NotFound
 from ml_event_provider.store.engine import worth_retrying
@@ -26,6 +26,8 @@ def create_app() -> FastAPI:
     )
     app.include_router(ingest.router)
     app.include_router(rules.router)
+    app.include_router(alerts.router)
+    app.include_router(silences.router)
     app.include_router(health.router)
 
     @app.exception_handler(InvalidEvent)

@@ -93,5 +93,12 @@ def may_read(who: CallerDep) -> Caller:
     raise _forbidden(who, "see this: it takes the right to see the cluster's activity")
 
 
+def may_manage(who: CallerDep) -> Caller:
+    """Processes, and users who may change connections: who may change where messages go may stop them, too."""
+    if who.user is None or _auth_manager().is_authorized_connection(method="PUT", user=who.user):
+        return who
+    raise _forbidden(who, "change alerts and silences: it takes the right to edit connections")
+
+
 def _forbidden(who: Caller, what: str) -> HTTPException:
     return HTTPException(status.HTTP_403_FORBIDDEN, detail=f"user {who.name!r} may not {what}")

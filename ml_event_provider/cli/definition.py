@@ -15,6 +15,13 @@ OUTPUT = Arg(
 LIMIT = Arg(("-n", "--limit"), help="how many at the most (default: 50)", type=int, default=50)
 NAME = Arg(("name",), help="the rule's name")
 RULE_FILES = Arg(("-f", "--file"), help="a YAML or JSON file, or a folder of them", required=True)
+OTHER_RULES = Arg(("-f", "--file"), help="rules from files instead of the store's", default="")
+KIND = Arg(
+    ("--kind",),
+    help="what is defined (default: rule)",
+    choices=("rule", "resource_group", "calendar", "silence"),
+    default="rule",
+)
 EVENT = Arg(
     ("--event",),
     help="a recorded event's id, a file with an event as CloudEvents JSON, or a type (for a sample)",
@@ -73,25 +80,184 @@ RULES = (
         name="apply",
         help="create and change rules as the files say",
         func=_do("rules", "apply"),
-        args=(RULE_FILES, Arg(("--plan",), help="only say what would be done", action="store_true")),
-    ),
-    ActionCommand(name="list", help="all rules", func=_do("rules", "list_rules"), args=(ONLY_WORKSPACE, OUTPUT)),
-    ActionCommand(name="show", help="one rule as YAML", func=_do("rules", "show"), args=(NAME, WORKSPACE)),
-    ActionCommand(name="enable", help="switch a rule on", func=_do("rules", "enable"), args=(NAME, WORKSPACE)),
-    ActionCommand(name="disable", help="switch a rule off", func=_do("rules", "disable"), args=(NAME, WORKSPACE)),
-    ActionCommand(name="delete", help="delete a rule", func=_do("rules", "delete"), args=(NAME, WORKSPACE)),
-    ActionCommand(
-        name="test",
-        help="say which rules match an event, and why the others do not",
-        func=_do("rules", "test"),
         args=(
-            EVENT,
-            Arg(("-f", "--file"), help="rules from files instead of the store's", default=""),
-            ONLY_WORKSPACE,
+            RULE_FILES,
+            Arg(("--plan",), help="only say what would be done, field by field", action="store_true"),
+            Arg(
+                ("--prune",),
+                help="also delete what came from files and is in them no more, in the workspaces that they name",
+                action="store_true",
+            ),
+        ),
+    ),
+    ActionCommand(name="list", help="all rules", func=_do("rules", "list_rules"), args=(KIND, ONLY_WORKSPACE, OUTPUT)),
+    ActionCommand(name="show", help="one rule as YAML", func=_do("rules", "show"), args=(NAME, KIND, WORKSPACE)),
+    ActionCommand(
+        name="history",
+        help="all versions of a rule",
+        func=_do("rules", "history"),
+        args=(
+            NAME,
+            Arg(("--version",), help="this version as YAML", type=int),
+            KIND,
+            WORKSPACE,
+            OUTPUT,
         ),
     ),
     ActionCommand(
+        name="rollback",
+        help="make a rule what it was in a former version",
+        func=_do("rules", "rollback"),
+        args=(NAME, Arg(("--version",), help="the version to go back to", type=int, required=True), WORKSPACE),
+    ),
+    ActionCommand(name="enable", help="switch a rule on", func=_do("rules", "enable"), args=(NAME, WORKSPACE)),
+    ActionCommand(name="disable", help="switch a rule off", func=_do("rules", "disable"), args=(NAME, WORKSPACE)),
+    ActionCommand(name="delete", help="delete a rule", func=_do("rules", "delete"), args=(NAME, KIND, WORKSPACE)),
+    ActionCommand(
+        name="test",
+        help="say which rules match an event, and why the others do not",
+        func=_do("rules_explained", "test"),
+        args=(EVENT, OTHER_RULES, ONLY_WORKSPACE),
+    ),
+    ActionCommand(
+        name="explain",
+        help="say why each rule fired for a recorded event, or did not",
+        func=_do("rules_explained", "explain_rules"),
+        args=(
+            Arg(("--event",), help="the recorded event's id", required=True),
+            Arg(("--rule",), help="only this rule", default=""),
+            OUTPUT,
+        ),
+    ),
+    ActionCommand(
+        name="backtest",
+        help="say what rules would have told of the recorded past",
+        func=_do("rules_explained", "backtest"),
+        args=(
+            OTHER_RULES,
+            Arg(("--rule",), help="only the rule of this name", default=""),
+            Arg(("--since",), help="how far back, like 12h or 30d (default: 30d)", default="30d"),
+            Arg(("-n", "--limit"), help="how many notifications to name (default: 50)", type=int, default=50),
+            OUTPUT,
+        ),
+    ),
+    ActionCommand(
+        name="lint",
+        help="say what is wrong with rules, or may be",
+        func=_do("rules_explained", "lint"),
+        args=(OTHER_RULES, ONLY_WORKSPACE),
+    ),
+    ActionCommand(
         name="schema", help="the JSON Schema of rule files, for editors", func=_do("rules", "schema"), args=()
+    ),
+)
+
+BY = Arg(("--by",), help="who does it (default: the user of the operating system)", default="")
+ALERT = Arg(("id",), help="the alert's id")
+
+ALERTS = (
+    ActionCommand(
+        name="list",
+        help="the open alerts",
+        func=_do("alerts", "list_alerts"),
+        args=(ONLY_WORKSPACE, Arg(("--rule",), help="only those of this rule", default=""), OUTPUT),
+    ),
+    ActionCommand(
+        name="ack",
+        help="look after an alert: it is not repeated or escalated any more",
+        func=_do("alerts", "acknowledge"),
+        args=(ALERT, BY),
+    ),
+    ActionCommand(name="resolve", help="say that an alert is over", func=_do("alerts", "resolve"), args=(ALERT, BY)),
+)
+
+
+def _many(option: str, help: str) -> Arg:
+    return Arg((option,), help=help, nargs="+", action="extend", default=None)
+
+
+SILENCE = Arg(("name",), help="the silence's name")
+
+SILENCES = (
+    ActionCommand(
+        name="add",
+        help="mute some notifications for a while, or again and again",
+        func=_do("silences", "add"),
+        args=(
+            Arg(("--reason",), help="why", required=True),
+            _many("--rule", "only notifications of these rules, with * for any characters"),
+            _many("--on", "only of events of these types, as in a rule's 'on'"),
+            _many("--dag", "only of events about these DAGs, with * for any characters"),
+            Arg(("--pattern",), help="only of events that match this event pattern (JSON)", default=""),
+            Arg(("--everything",), help="all notifications of the workspace", action="store_true"),
+            Arg(("--for",), help="how long, like 2h or 1d; with --cron, each time", dest="length", default=""),
+            Arg(("--until",), help="until when, like 2026-03-29T02:30:00Z", default=""),
+            Arg(("--from",), help="from when on (default: now)", dest="start", default=""),
+            Arg(("--cron",), help="again and again: when it begins, like '0 2 * * sun'", default=""),
+            Arg(("--timezone",), help="the time zone of --cron (default: UTC)", default=""),
+            Arg(("--name",), help="its name (default: made of the time)", default=""),
+            BY,
+            WORKSPACE,
+        ),
+    ),
+    ActionCommand(
+        name="list",
+        help="the silences: what they mute, and until when",
+        func=_do("silences", "list_silences"),
+        args=(Arg(("--all",), help="those that have ended, too", action="store_true"), ONLY_WORKSPACE, OUTPUT),
+    ),
+    ActionCommand(name="end", help="end a silence now", func=_do("silences", "end"), args=(SILENCE, BY, WORKSPACE)),
+    ActionCommand(
+        name="delete", help="delete a silence", func=_do("silences", "delete"), args=(SILENCE, BY, WORKSPACE)
+    ),
+    ActionCommand(
+        name="test",
+        help="say whether a silence mutes the notifications of an event",
+        func=_do("silences", "test"),
+        args=(SILENCE, EVENT, WORKSPACE),
+    ),
+)
+
+PACK = Arg(("name",), help="the pack's name")
+PACK_OR_NOT = Arg(("name",), help="the pack's name", nargs="?", default="")
+PACK_FILE = Arg(("-f", "--file"), help="a pack of your own, from a YAML or JSON file", default="")
+
+PACKS = (
+    ActionCommand(
+        name="list",
+        help="the packs of rules, and which are switched on",
+        func=_do("packs", "list_packs"),
+        args=(ONLY_WORKSPACE, OUTPUT),
+    ),
+    ActionCommand(
+        name="show",
+        help="a pack's purpose, parameters and rules",
+        func=_do("packs", "show"),
+        args=(PACK_OR_NOT, PACK_FILE, WORKSPACE),
+    ),
+    ActionCommand(
+        name="enable",
+        help="switch a pack on, or on with other parameters",
+        func=_do("packs", "enable"),
+        args=(
+            PACK_OR_NOT,
+            PACK_FILE,
+            Arg(
+                ("--set",),
+                help="a parameter as name=value; those that were given before stay",
+                action="append",
+                default=None,
+            ),
+            Arg(("--plan",), help="only say what would be done", action="store_true"),
+            BY,
+            WORKSPACE,
+        ),
+    ),
+    ActionCommand(
+        name="disable",
+        help="switch a pack off: delete its rules",
+        func=_do("packs", "disable"),
+        args=(PACK, BY, WORKSPACE),
     ),
 )
 
@@ -153,6 +319,9 @@ def get_commands() -> list[CLICommand]:
                 DISPATCHER,
                 GroupCommand(name="events", help="recorded events", subcommands=EVENTS),
                 GroupCommand(name="rules", help="rules", subcommands=RULES),
+                GroupCommand(name="packs", help="ready bundles of rules", subcommands=PACKS),
+                GroupCommand(name="alerts", help="open alerts", subcommands=ALERTS),
+                GroupCommand(name="silences", help="notifications that nobody wants for a while", subcommands=SILENCES),
                 GroupCommand(name="deliveries", help="deliveries and dead letters", subcommands=DELIVERIES),
                 GroupCommand(name="templates", help="message templates", subcommands=TEMPLATES),
                 ActionCommand(

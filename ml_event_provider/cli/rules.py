@@ -1,63 +1,104 @@
-"""``airflow ml-events rules …``."""
+"""``airflow ml-events rules …``: apply, look at and change what is stored."""
 
 from __future__ import annotations
 
+import getpass
 import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from ml_event_provider import config
 from ml_event_provider.cli.output import command
 from ml_event_provider.cli.output import show as show_rows
-from ml_event_provider.cli.source import event_named
-from ml_event_provider.exceptions import InvalidRule
-from ml_event_provider.rules import Rule, RuleSet, explain, load_rules, rule_json_schema
+from ml_event_provider.dispatch import applying
+from ml_event_provider.rules import rule_json_schema
+from ml_event_provider.rules.files import load_definitions
 from ml_event_provider.store import definitions
+from ml_event_provider.store.definitions import Kind
 from ml_event_provider.store.engine import transaction
+
+_MARKS = {"created": "+", "changed": "~", "deleted": "-", "unchanged": " "}
 
 
 @command
 def apply(args: Any) -> None:
-    """Create and change rules as the files say; all or nothing."""
-    loaded = _load(args.file)
+    """Create, change and with ``--prune`` delete what the files say; all or nothing."""
+    wanted = load_definitions(Path(args.file))
     with transaction() as connection:
-        done = [(rule, definitions.put(connection, _definition(rule), managed_by="file")) for rule in loaded]
+        changes = applying.apply(connection, wanted, managed_by="file", author=author(), prune=args.prune)
         if args.plan:
             connection.rollback()
-    for rule, what in done:
-        print(f"{what:<10} {rule.workspace}/{rule.name}")
-    print(f"{len(done)} rule(s)" + (" (nothing was changed)" if args.plan else ""))
+    for one in changes:
+        kind = "" if one.kind == "rule" else f" ({one.kind})"
+        print(f"{_MARKS[one.what]} {one.what:<9} {one.workspace}/{one.name}{kind}")
+        for change in one.fields if one.what == "changed" else ():
+            print(f"      {change.path}: {_shown(change.before)} → {_shown(change.after)}")
+    counts = {what: sum(1 for one in changes if one.what == what) for what in _MARKS}
+    said = ", ".join(f"{count} {what}" for what, count in counts.items() if count) or "nothing"
+    print(said + (" (nothing was changed)" if args.plan else ""))
 
 
 @command
 def list_rules(args: Any) -> None:
-    """Print all rules."""
+    """Print all rules, or what else is defined."""
     with transaction() as connection:
-        found = definitions.find(connection, workspace=args.workspace)
+        found = definitions.find(connection, Kind(args.kind), workspace=args.workspace)
     rows = [
         {
             **one._asdict(),
-            "on": ", ".join(one.definition.get("on") or ()) or "(pattern)",
+            "on": ", ".join(_listed(one.definition.get("on"))) or "(pattern)",
             "targets": ", ".join(
                 target if isinstance(target, str) else target["conn_id"] for target in one.definition.get("targets", ())
             ),
         }
         for one in found
     ]
-    columns = ("workspace", "name", "enabled", "version", "on", "targets")
-    show_rows(rows, columns, args.output, empty="no rules; create them with `airflow ml-events rules apply -f FILE`")
+    columns: tuple[str, ...] = ("workspace", "name", "enabled", "version", "on", "targets", "managed_by")
+    if args.kind != Kind.RULE:
+        columns = ("workspace", "name", "version", "managed_by")
+    what = args.kind.replace("_", " ")
+    show_rows(rows, columns, args.output, empty=f"no {what}s; create them with `airflow ml-events rules apply -f FILE`")
 
 
 @command
 def show(args: Any) -> None:
     """Print one rule as YAML."""
-    import yaml
-
     with transaction() as connection:
-        stored = definitions.get(connection, args.name, workspace=_workspace(args))
+        stored = definitions.get(connection, args.name, workspace=workspace_of(args), kind=Kind(args.kind))
     print(f"# version {stored.version}, managed by {stored.managed_by}, changed {stored.updated_at.isoformat()}")
-    print(yaml.safe_dump(stored.definition, sort_keys=False, allow_unicode=True), end="")
+    _print_yaml(stored.definition)
+
+
+@command
+def history(args: Any) -> None:
+    """Print all versions of a rule, or one of them as YAML."""
+    with transaction() as connection:
+        versions = definitions.history(connection, args.name, workspace=workspace_of(args), kind=Kind(args.kind))
+    if args.version is not None:
+        for one in versions:
+            if one.version == args.version and one.definition is not None:
+                print(f"# version {one.version}, {one.change} {one.changed_at.isoformat()} by {one.author or '-'}")
+                _print_yaml(one.definition)
+                return
+    rows = []
+    before: Any = {}
+    for one in versions:
+        fields = applying.differences(before, one.definition) if before and one.definition else ()
+        rows.append({**one._asdict(), "fields": ", ".join(change.path for change in fields)})
+        before = one.definition
+    show_rows(rows, ("version", "changed_at", "change", "author", "managed_by", "fields"), args.output, empty="nothing")
+
+
+@command
+def rollback(args: Any) -> None:
+    """Make a rule what it was in a former version."""
+    workspace = workspace_of(args)
+    with transaction() as connection:
+        done = definitions.roll_back(connection, args.name, args.version, workspace=workspace, author=author())
+        applying.check(connection, [workspace])
+        stored = definitions.get(connection, args.name, workspace=workspace)
+    said = "is so already" if done == "unchanged" else f"is now as in version {args.version}"
+    print(f"{workspace}/{args.name} {said} (version {stored.version})")
 
 
 @command
@@ -76,25 +117,9 @@ def disable(args: Any) -> None:
 def delete(args: Any) -> None:
     """Delete a rule; its history stays."""
     with transaction() as connection:
-        definitions.remove(connection, args.name, workspace=_workspace(args))
-    print(f"deleted {_workspace(args)}/{args.name}")
-
-
-@command
-def test(args: Any) -> int:
-    """Say for each rule whether it matches an event, and if not, what failed; exit 1 if none matches."""
-    event = event_named(args.event)
-    candidates = _load(args.file) if args.file else _stored_rules(args.workspace)
-    matched = {(rule.workspace, rule.name) for rule in RuleSet(candidates).match(event)}
-    document = json.loads(event.to_json())
-    for rule in candidates:
-        matches = (rule.workspace, rule.name) in matched
-        print(f"{rule.name}: {'matches' if matches else 'does not match' if rule.enabled else 'disabled'}")
-        if not matches:
-            for found in explain(rule.pattern(), document):
-                if not found.passed:
-                    print(f"    {found.path}: wants {found.predicate}, found {_shown(found.found)}")
-    return 0 if matched else 1
+        definitions.remove(connection, args.name, workspace=workspace_of(args), kind=Kind(args.kind), author=author())
+        applying.check(connection, [workspace_of(args)])
+    print(f"deleted {workspace_of(args)}/{args.name}")
 
 
 @command
@@ -103,58 +128,35 @@ def schema(_: Any) -> None:
     print(json.dumps(rule_json_schema(), indent=2, ensure_ascii=False))
 
 
-def _shown(value: Any) -> str:
-    try:
-        return json.dumps(value, ensure_ascii=False)
-    except TypeError:
-        return str(value)
-
-
-def _load(path: str) -> list[Rule]:
-    """The rules of files, each in its workspace.
-
-    :raises InvalidRule: if they cannot be used, or two of one workspace have one name.
-    """
-    loaded = [_in_workspace(rule) for rule in load_rules(Path(path))]
-    for (workspace, name), count in Counter((rule.workspace, rule.name) for rule in loaded).items():
-        if count > 1:
-            raise InvalidRule(
-                f"{path}: {count} rules of workspace {workspace!r} are named {name!r}: rename all but one"
-            )
-    return loaded
-
-
-def _in_workspace(rule: Rule) -> Rule:
-    """The rule; one that names no workspace belongs to ``[ml_events] workspace``."""
-    if "workspace" in rule.model_fields_set:
-        return rule
-    return rule.model_copy(update={"workspace": config.workspace()})
-
-
-def _definition(rule: Rule) -> dict[str, Any]:
-    """What the store keeps: what was written, not what is the default anyway."""
-    written = rule.model_dump(mode="json", exclude_defaults=True)
-    return {"name": rule.name, "workspace": rule.workspace, **written}
-
-
-def _stored_rules(workspace: str) -> list[Rule]:
-    """The store's rules. One that cannot be used is said and left out, as the dispatcher does."""
-    with transaction() as connection:
-        stored = definitions.find(connection, workspace=workspace)
-    usable: list[Rule] = []
-    for one in stored:
-        try:
-            usable.append(Rule.model_validate(one.definition))
-        except ValueError as error:
-            print(f"{one.name}: cannot be used: {error}")
-    return usable
-
-
-def _workspace(args: Any) -> str:
+def workspace_of(args: Any) -> str:
+    """The workspace that a command names, or ours."""
     return args.workspace or config.workspace()
+
+
+def author() -> str:
+    """Who gives the command, for the history."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        # No name in the environment and none for the user's number.
+        return ""
 
 
 def _switch(args: Any, *, enabled: bool) -> None:
     with transaction() as connection:
-        definitions.set_enabled(connection, args.name, workspace=_workspace(args), enabled=enabled)
-    print(f"{'enabled' if enabled else 'disabled'} {_workspace(args)}/{args.name}")
+        definitions.set_enabled(connection, args.name, workspace=workspace_of(args), enabled=enabled, author=author())
+    print(f"{'enabled' if enabled else 'disabled'} {workspace_of(args)}/{args.name}")
+
+
+def _listed(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else list(value or ())
+
+
+def _shown(value: Any) -> str:
+    return "(absent)" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _print_yaml(definition: dict[str, Any]) -> None:
+    import yaml
+
+    print(yaml.safe_dump(definition, sort_keys=False, allow_unicode=True), end="")

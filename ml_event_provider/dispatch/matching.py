@@ -141,6 +141,7 @@ def write(connection: Any, rules: Rules, engine: Engine, memory: states.StoredSt
 
 def _notification(connection: Any, rules: Rules, planned: Planned) -> NewNotification:
     context: dict[str, Any] = {}
+    at = datetime.fromtimestamp(planned.at, UTC)
     if planned.facts:
         context["facts"] = dict(planned.facts)
     if len(planned.seqs) > 1:
@@ -151,7 +152,7 @@ def _notification(connection: Any, rules: Rules, planned: Planned) -> NewNotific
         rule=planned.rule.name,
         rule_version=rules.version(planned.rule),
         severity=planned.severity,
-        event_seq=planned.seqs[-1] if planned.event is None else _recorded(connection, planned.event),
+        event_seq=planned.seqs[-1] if planned.event is None else _recorded(connection, planned.event, at),
         kind=planned.kind,
         alert_id=planned.alert,
         members=planned.members,
@@ -187,9 +188,9 @@ def _cut(hops: int) -> str:
     return f"loop: {hops - 1} actions of rules led to this event; [ml_events] max_hops = {config.max_hops()}"
 
 
-def _recorded(connection: Any, event: Event) -> int:
+def _recorded(connection: Any, event: Event, now: datetime) -> int:
     """The place of an event that is recorded now, if it is not yet."""
-    events.record_one(connection, event)
+    events.record_one(connection, event, now=now)
     return next(one.seq for one in events.find(connection, event.id) if one.event.source == event.source)
 
 
@@ -222,7 +223,7 @@ def notify_directly(
     """
     notification_id = change_id("direct", event.workspace, name, event.source, event.id)
     new = events.record_one(connection, event)
-    seq = _recorded(connection, event)
+    seq = _recorded(connection, event, utc_now())
     made = tuple(
         NewDelivery(
             id=change_id("delivery", notification_id, conn_id, position),

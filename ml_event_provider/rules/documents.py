@@ -11,7 +11,9 @@ import yaml
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
+    from pathlib import Path
 
+MAX_FILE_BYTES: Final = 4 * 1024 * 1024
 MAX_NODES: Final = 200_000
 MAX_DEPTH: Final = 100
 
@@ -39,6 +41,32 @@ class Document:
         while place and place not in self.lines:
             place = place[:-1]
         return self.lines.get(place, 1)
+
+
+def read_text(file: Path) -> str:
+    """A file's text.
+
+    :raises UnreadableError: if it cannot be read, is too large, empty, or not UTF-8.
+    """
+    try:
+        size = file.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise UnreadableError(1, f"the file has {size} bytes; {MAX_FILE_BYTES} are allowed: split it")
+        data = file.read_bytes()
+    except OSError as error:
+        raise UnreadableError(1, f"cannot be read: {error.strerror}") from None
+    if data.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
+        raise UnreadableError(1, "begins with a byte order mark; save it as UTF-8 without one")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise UnreadableError(
+            line, f"the byte 0x{data[error.start]:02x} is not UTF-8; save the file as UTF-8"
+        ) from None
+    if not text.strip():
+        raise UnreadableError(1, "the file is empty; it should hold a rule")
+    return text
 
 
 # The same reader in C, where PyYAML was built with it.

@@ -7,6 +7,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
+    BeforeValidator,
     ConfigDict,
     Field,
     JsonValue,
@@ -71,6 +72,11 @@ class Escalation(Part):
     targets: Targets = Field(min_length=1, max_length=MAX_TARGETS, description="Where it goes then.")
 
 
+def _resolve(value: Any) -> Any:
+    """``true`` is a resolve with nothing to say; ``false`` is none."""
+    return {} if value is True else None if value is False else value
+
+
 class Rule(Matcher):
     """One rule. It has ``on``, ``event_pattern`` or both, which must then both hold."""
 
@@ -91,7 +97,9 @@ class Rule(Matcher):
         " thing that the event is about: its DAG, task instance, model version, dataset, run and metric.",
     )
     condition: Condition | None = Field(None, description="What must have happened over time before the rule fires.")
-    resolve: bool | Resolve = Field(False, description="Whether, and by what, an alert ends with a notification.")
+    resolve: Annotated[Resolve | None, BeforeValidator(_resolve, json_schema_input_type=bool | Resolve | None)] = Field(
+        None, description="Whether, and by what, an alert ends with a notification; true is by what undoes it."
+    )
     repeat: PositiveDuration | None = Field(None, description="How often to say it again while an alert lasts.")
     cooldown: Cooldown | None = Field(None, description="How long after a firing others are held back.")
     suppress: PositiveDuration | None = Field(
@@ -106,7 +114,7 @@ class Rule(Matcher):
     inhibit: Annotated[tuple[Inhibit, ...], LISTED] = Field(
         (), max_length=10, description="Other events that make this rule's notifications needless."
     )
-    targets: Targets = Field((), max_length=MAX_TARGETS, description="Where the notifications go.")
+    targets: Targets = Field((), min_length=1, max_length=MAX_TARGETS, description="Where the notifications go.")
     actions: Annotated[tuple[Action, ...], LISTED] = Field(
         (), max_length=10, description="What to do in Airflow when the rule fires."
     )
@@ -118,8 +126,8 @@ class Rule(Matcher):
             raise ValueError("a rule needs 'on' or 'event_pattern', or it would match every event")
         if not self.targets and not self.actions:
             raise ValueError("a rule needs 'targets' or 'actions', or nobody would hear of it")
-        if self.scope.created_by == "me" and not self.owner:
-            raise ValueError("scope.created_by is 'me', but the rule has no 'owner': who is that?")
+        if "me" in self.scope.created_by and not self.owner:
+            raise ValueError("scope.created_by has 'me', but the rule has no 'owner': who is that?")
         if self.suppress is not None and self.group is not None:
             raise ValueError("suppress and group cannot stand together: use group.interval")
         self.roles()
@@ -133,19 +141,21 @@ class Rule(Matcher):
         found = {} if self.condition is None else {role: one.wishes() for role, one in self.condition.others.items()}
         if self.condition is not None and self.condition.consecutive is not None and "break" not in found:
             found["break"] = [self._undoing("condition.consecutive.broken_by")]
-        if isinstance(self.resolve, Resolve) and self.resolve.asks:
-            found["resolve"] = self.resolve.wishes()
-        elif self.resolve is True and (self.condition is None or not self.condition.ends_by_itself):
-            found["resolve"] = [self._undoing("resolve")]
-        elif isinstance(self.resolve, Resolve) and self.resolve.after is None:
-            raise ValueError("resolve needs 'on', 'event_pattern' or 'after'; or write resolve: true")
+        if self.resolve is not None:
+            if self.resolve.asks:
+                found["resolve"] = self.resolve.wishes()
+            elif self.condition is None or not self.condition.ends_by_itself:
+                undoing = self._undoing("resolve", needed=self.resolve.after is None)
+                found |= {"resolve": [undoing]} if undoing else {}
         found.update({f"inhibit{number}": one.wishes() for number, one in enumerate(self.inhibit)})
         return found
 
-    def _undoing(self, field: str) -> dict[str, Any]:
-        """The events that undo the rule's own."""
+    def _undoing(self, field: str, *, needed: bool = True) -> dict[str, Any]:
+        """The events that undo the rule's own; nothing where they are not known and not needed."""
         types = [kind for each in Matcher(on=self.on).wishes() for kind in each.get("type", ())]
         found = opposite(types) if types and all(isinstance(kind, str) for kind in types) else None
+        if not found and not needed:
+            return {}
         if not found:
             raise ValueError(
                 f"{field}: nothing is known to undo {', '.join(self.on) or 'this pattern'}; say which events do"
@@ -209,5 +219,6 @@ class Rule(Matcher):
 def rule_json_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of a rule in a file, for editors."""
     schema = Rule.model_json_schema(by_alias=True)
-    schema["anyOf"] = [{"required": ["on"]}, {"required": ["event_pattern"]}]
+    either = (("on", "event_pattern"), ("targets", "actions"))
+    schema["allOf"] = [{"anyOf": [{"required": [name]} for name in names]} for names in either]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Rule"}

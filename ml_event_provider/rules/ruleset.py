@@ -60,6 +60,7 @@ class RuleSet:
                 key = f"{workspace}\n{silence.name}\n\nsilence"
                 self._meaning[key] = silence
                 patterns[key] = silence.pattern()
+        self._patterns = patterns
         self._index = PatternIndex(patterns)
 
     def _patterns_of(self, rule: Rule) -> dict[str, Mapping[str, Any]]:
@@ -97,6 +98,14 @@ class RuleSet:
     def rules(self) -> list[Rule]:
         """All rules that can be used."""
         return list(self._rules.values())
+
+    def patterns(self) -> list[Mapping[str, Any]]:
+        """The event patterns of all events that rules look at."""
+        return [pattern for name, pattern in self._patterns.items() if isinstance(self._meaning[name], tuple)]
+
+    def groups(self, workspace: str) -> Mapping[str, ResourceGroup]:
+        """The resource groups of a workspace by name."""
+        return self._groups.get(workspace, {})
 
     def calendars(self, workspace: str) -> Mapping[str, Calendar]:
         """The calendars of a workspace by name."""

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import Field, model_validator
 
 from ml_event_provider.exceptions import InvalidRule
-from ml_event_provider.rules.fields import LISTED, Name, Names, Part, Short
+from ml_event_provider.rules.fields import Name, Names, Part, Short
 from ml_event_provider.rules.matcher import Matcher, any_of, together
 from ml_event_provider.rules.presets import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 #: Where events say what they are about.
 _FIELDS: Final = {
@@ -68,9 +68,7 @@ class ResourceGroup(Part):
 class Scope(Resources):
     """Narrows a rule: all that stands here must hold."""
 
-    created_by: Literal["me"] | Annotated[tuple[Name, ...], LISTED] = Field(
-        (), description="Owners whose events count; 'me' is the rule's own owner."
-    )
+    created_by: Names = Field((), description="Owners whose events count; 'me' is the rule's own owner.")
     groups: Names = Field((), description="Resource groups; the event must belong to one of them.")
 
     def narrowed(self, owner: str, groups: Mapping[str, ResourceGroup]) -> list[dict[str, Any]]:
@@ -79,9 +77,8 @@ class Scope(Resources):
         :raises InvalidRule: if a group does not exist.
         """
         wishes = self.wishes()
-        owners: Sequence[str] = (owner,) if self.created_by == "me" else self.created_by
-        if owners:
-            wishes.append({"owner": [_named(one) for one in owners]})
+        if self.created_by:
+            wishes.append({"owner": [owner if one == "me" else _named(one) for one in self.created_by]})
         if self.groups:
             for name in self.groups:
                 if name not in groups:

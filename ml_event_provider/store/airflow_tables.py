@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import TYPE_CHECKING, Any
 
-from airflow.models.asset import AssetEvent, AssetModel
+from airflow.models.asset import AssetEvent, AssetModel, DagScheduleAssetReference
 from airflow.models.dag import DagModel, DagTag
 from airflow.models.dagrun import DagRun
 from airflow.models.errors import ParseImportError
@@ -54,6 +55,44 @@ def workspaces_of(connection: Connection, dag_ids: Iterable[str]) -> dict[str, s
             )
             found.update((row.dag_id, row.name) for row in rows)
     return found
+
+
+def connections(connection: Connection) -> dict[str, str]:
+    """The ids and types of Airflow's connections, from its table and from the environment.
+
+    A secrets backend may have others.
+    """
+    from airflow.models.connection import Connection as AirflowConnection
+
+    table = AirflowConnection.__table__
+    found = {row.conn_id: row.conn_type for row in connection.execute(select(table.c.conn_id, table.c.conn_type))}
+    for name, value in os.environ.items():
+        if name.startswith("AIRFLOW_CONN_"):
+            conn_id = name.removeprefix("AIRFLOW_CONN_").lower()
+            kind = AirflowConnection.from_json(value).conn_type if value.startswith("{") else value.partition(":")[0]
+            found.setdefault(conn_id, str(kind).replace("-", "_"))
+    return found
+
+
+def asset_consumers(connection: Connection) -> dict[str, list[str]]:
+    """By an asset's name and URI, the DAGs that are scheduled on this asset alone."""
+    reference = DagScheduleAssetReference.__table__
+    alone = select(reference.c.dag_id).group_by(reference.c.dag_id).having(func.count() == 1)
+    rows = connection.execute(
+        select(AssetModel.name, AssetModel.uri, reference.c.dag_id)
+        .join(reference, reference.c.asset_id == AssetModel.id)
+        .where(reference.c.dag_id.in_(alone))
+    )
+    found: dict[str, list[str]] = {}
+    for name, uri, dag_id in rows:
+        for key in {name, uri}:
+            found.setdefault(key, []).append(dag_id)
+    return found
+
+
+def dag_ids(connection: Connection) -> list[str]:
+    """The DAGs that Airflow knows and runs."""
+    return list(connection.execute(select(DagModel.dag_id).where(DagModel.is_stale.is_(False))).scalars())
 
 
 def tags_of(connection: Connection, dag_ids: Iterable[str]) -> dict[str, set[str]]:

@@ -33,6 +33,8 @@ class Kind(StrEnum):
     GROUP = "resource_group"
     CALENDAR = "calendar"
     SILENCE = "silence"
+    #: A pack that is switched on, with its parameters.
+    PACK = "pack"
 
 
 class Stored(NamedTuple):
@@ -206,6 +208,7 @@ _WHERE = {
     Kind.GROUP: "rules list --kind resource_group",
     Kind.CALENDAR: "rules list --kind calendar",
     Kind.SILENCE: "silences list",
+    Kind.PACK: "packs list",
 }
 
 

@@ -291,6 +291,12 @@ def latest(
     return _read(connection, list(connection.execute(query).scalars()))
 
 
+def of_notification(connection: Connection, notification_id: str) -> list[Delivery]:
+    """The deliveries of a notification."""
+    query = select(_DELIVERY.c.id).where(_DELIVERY.c.notification_id == notification_id)
+    return _read(connection, list(connection.execute(query).scalars()))
+
+
 def get(connection: Connection, delivery_id: str) -> Delivery:
     """One delivery by its id.
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
+from pydantic_core import from_json
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import object_session
 
@@ -197,6 +198,30 @@ def take_unmatched(connection: Connection, limit: int, *, now: datetime) -> list
     connection.execute(update(_TABLE).where(_TABLE.c.seq.in_(seqs)).values(matched_at=now))
     rows = connection.execute(select(_TABLE).where(_TABLE.c.seq.in_(seqs)).order_by(_TABLE.c.seq))
     return _readable(rows)
+
+
+def history(
+    connection: Connection, *, since: datetime, until: datetime, types: Sequence[str] | None, workspaces: Sequence[str]
+) -> Iterator[tuple[int, float, dict[str, Any]]]:
+    """The events recorded in a time, in the order of recording: place, moment (seconds since 1970), event as JSON.
+
+    One that cannot be read is logged and left out.
+    """
+    query = (
+        select(_TABLE.c.seq, _TABLE.c.recorded_at, _TABLE.c.body)
+        .where(_TABLE.c.recorded_at >= since, _TABLE.c.recorded_at < until, _TABLE.c.workspace.in_(workspaces))
+        .order_by(_TABLE.c.seq)
+    )
+    if types is not None:
+        query = query.where(_TABLE.c.type.in_(types))
+    rows = connection.execute(query, execution_options={"stream_results": True, "yield_per": 2000})
+    for seq, recorded_at, body in rows:
+        try:
+            document = from_json(body)
+        except ValueError as error:
+            log.error("Recorded event (seq %s) cannot be read: %s", seq, error)
+            continue
+        yield seq, recorded_at.timestamp(), document
 
 
 def any_unmatched(connection: Connection) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, exists, select
 
-from ml_event_provider.store import schema
+from ml_event_provider.store import decisions, schema, states
 from ml_event_provider.store.engine import transaction
 from ml_event_provider.store.schema import DeliveryState
 
@@ -20,8 +20,8 @@ BATCH = 500
 def prune(before: datetime, *, go_on: Callable[[], bool] = lambda: True) -> int:
     """Delete events recorded before a moment, with their notifications, deliveries and attempts.
 
-    An event that is not matched yet, or whose delivery is still on its way, stays. Return how many events
-    went.
+    An event that is not matched yet, or whose delivery is still on its way, stays. Decisions go too, and what rules
+    remember of keys of which nothing was heard since. Return how many events went.
     """
     pruned = 0
     position = 0
@@ -62,4 +62,10 @@ def prune(before: datetime, *, go_on: Callable[[], bool] = lambda: True) -> int:
             connection.execute(delete(schema.event).where(schema.event.c.seq.in_(seqs)))
             pruned += len(seqs)
             position = seqs[-1]
+    while go_on():
+        with transaction() as connection:
+            gone = decisions.forget(connection, before=before, limit=BATCH)
+            states.forget_idle(connection, before=before)
+        if gone < BATCH:
+            break
     return pruned

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import delete, insert, select, update
 
 from ml_event_provider.events.identity import change_id
+from ml_event_provider.exceptions import NotFound
 from ml_event_provider.rules.engine.states import MemoryStates, Place
 from ml_event_provider.store import schema
 from ml_event_provider.store.engine import in_chunks, utc_now
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Select
 
     from ml_event_provider.rules.engine.states import Body
 
@@ -59,6 +60,12 @@ class StoredStates:
             self.prefetch([place])
         self._working.put(place, body, due)
         self._changed.add(place)
+
+    def due(self, place: Place) -> float | None:
+        """When the state there is due."""
+        if place not in self._looked:
+            self.prefetch([place])
+        return self._working.due(place)
 
     def pop_due(self, moment: float) -> tuple[float, Place] | None:
         """The state that is due first, if it is due by ``moment``."""
@@ -118,28 +125,46 @@ def any_due(connection: Connection, moment: float) -> bool:
 
 def open_alerts(connection: Connection, *, workspace: str = "", rule: str = "", limit: int = 1000) -> list[OpenAlert]:
     """The alerts that last, the newest first."""
-    query = select(_TABLE).where(_TABLE.c.open_since.is_not(None)).order_by(_TABLE.c.open_since.desc()).limit(limit)
+    query = _open().order_by(_TABLE.c.open_since.desc(), _TABLE.c.id).limit(limit)
     if workspace:
         query = query.where(_TABLE.c.workspace == workspace)
     if rule:
         query = query.where(_TABLE.c.rule == rule)
-    found = []
-    for row in connection.execute(query):
-        body = json.loads(row.body)
-        found.append(
-            OpenAlert(
-                id=body["id"],
-                workspace=row.workspace,
-                rule=row.rule,
-                key=row.key,
-                since=row.open_since,
-                acknowledged=body.get("ack"),
-                facts=body.get("facts") or {},
-                repeats=body.get("repeats", 0),
-                flapping=bool(body.get("flapping")),
-            )
-        )
-    return found
+    return [_alert(row) for row in connection.execute(query)]
+
+
+def open_alert(connection: Connection, alert_id: str) -> OpenAlert:
+    """The alert of that id.
+
+    :raises NotFound: if none that lasts has it.
+    """
+    # The id stands in the body only; few alerts are open.
+    for row in connection.execute(_open().where(_TABLE.c.body.contains(alert_id, autoescape=True))):
+        found = _alert(row)
+        if found.id == alert_id:
+            return found
+    raise NotFound(
+        f"no open alert has the id {alert_id!r}: it is over, or never was; see `airflow ml-events alerts list`"
+    )
+
+
+def _open() -> Select[Any]:
+    return select(_TABLE).where(_TABLE.c.open_since.is_not(None))
+
+
+def _alert(row: Any) -> OpenAlert:
+    body = json.loads(row.body)
+    return OpenAlert(
+        id=body["id"],
+        workspace=row.workspace,
+        rule=row.rule,
+        key=row.key,
+        since=row.open_since,
+        acknowledged=body.get("ack"),
+        facts=body.get("facts") or {},
+        repeats=body.get("repeats", 0),
+        flapping=bool(body.get("flapping")),
+    )
 
 
 def of_rule(connection: Connection, workspace: str, rule: str) -> list[tuple[Place, Body, float | None]]:

@@ -86,6 +86,12 @@ def test_every_route_needs_a_user(app, client):
         "/ml-events/v1/events",
         "/ml-events/v1/notifications",
         "/ml-events/v1/rules/evaluate",
+        "/ml-events/v1/alerts",
+        "/ml-events/v1/alerts/{alert_id}/acknowledge",
+        "/ml-events/v1/alerts/{alert_id}/resolve",
+        "/ml-events/v1/silences",
+        "/ml-events/v1/silences/{name:path}",
+        "/ml-events/v1/silences/{name:path}/end",
         "/ml-events/v1/health",
     }
     (mounted,) = (route.app for route in app.routes if route.path == "/ml-events")

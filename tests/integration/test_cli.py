@@ -16,14 +16,13 @@ from ml_event_provider.messages.preview import sample_events
 from ml_event_provider.store import definitions, deliveries, dispatchers, events, schema
 from ml_event_provider.store.engine import transaction, utc_now
 from ml_event_provider.store.schema import DeliveryState
-from tests.conftest import airflow_command
 from tests.integration.recorded import EVENT, event
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    Command = Callable[..., "Said"]
+    from tests.integration.conftest import Command
 
 pytestmark = pytest.mark.usefixtures("airflow_db")
 
@@ -36,46 +35,6 @@ event_pattern:
 severity: error
 targets: [inbox, {conn_id: mail, options: {to: [ada@example.com]}}]
 """
-
-
-class Said:
-    """What a command printed, and its exit code."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-@pytest.fixture
-def ml_events(capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs ``airflow ml-events``. An error that is no exit ends the test: users would see a traceback."""
-
-    def run(*arguments: str) -> Said:
-        capsys.readouterr()
-        code = 0
-        try:
-            airflow_command("ml-events", *arguments)
-        except SystemExit as exit_:
-            code = exit_.code if isinstance(exit_.code, int) else 0
-        said = capsys.readouterr()
-        assert "Traceback (most" not in said.out + said.err
-        return Said(code, said.out, said.err)
-
-    return run
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Callable[[str, str], str]:
-    def write(name: str, text: str) -> str:
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, "utf-8")
-        return str(path)
-
-    return write
 
 
 def stored() -> dict[str, definitions.Stored]:
@@ -146,10 +105,10 @@ def state_of(delivery_id: str) -> str:
 def test_apply_creates_changes_and_leaves_alone(ml_events: Command, file: Callable[[str, str], str]) -> None:
     path = file("rules.yaml", RULE)
     said = ml_events("rules", "apply", "-f", path)
-    assert (said.code, said.out.splitlines()) == (0, ["created    default/训练失败", "1 rule(s)"])
-    assert ml_events("rules", "apply", "--file", path).out.startswith("unchanged  default/训练失败")
+    assert (said.code, said.out.splitlines()) == (0, ["+ created   default/训练失败", "1 created"])
+    assert ml_events("rules", "apply", "--file", path).out.startswith("  unchanged default/训练失败")
     file("rules.yaml", RULE.replace("error", "critical"))
-    assert ml_events("rules", "apply", "-f", path).out.startswith("changed    default/训练失败")
+    assert ml_events("rules", "apply", "-f", path).out.startswith("~ changed   default/训练失败")
     rule = stored()["default/训练失败"]
     assert (rule.version, rule.managed_by, rule.definition["severity"]) == (2, "file", "critical")
 
@@ -159,7 +118,7 @@ def test_apply_takes_a_folder(ml_events: Command, file: Callable[[str, str], str
     file("team/deep/b.json", json.dumps({"name": "b", "workspace": "fraud", "on": "drift.*", "targets": "inbox"}))
     file("team/README.md", "not a rule")
     said = ml_events("rules", "apply", "-f", str(tmp_path / "team"))
-    assert (said.code, said.out.splitlines()[-1]) == (0, "2 rule(s)")
+    assert (said.code, said.out.splitlines()[-1]) == (0, "2 created")
     assert set(stored()) == {"default/训练失败", "fraud/b"}
 
 
@@ -168,11 +127,9 @@ def test_plan_says_what_would_be_done_and_changes_nothing(ml_events: Command, fi
     before = stored()
     said = ml_events("rules", "apply", "--plan", "-f", file("rules.yaml", f"{RULE}---\n{RULE.replace('训练', 'x')}"))
     assert said.code == 0
-    assert said.out.splitlines() == [
-        "changed    default/训练失败",
-        "created    default/x失败",
-        "2 rule(s) (nothing was changed)",
-    ]
+    lines = said.out.splitlines()
+    assert (lines[0], lines[-2]) == ("~ changed   default/训练失败", "+ created   default/x失败")
+    assert lines[-1] == "1 created, 1 changed (nothing was changed)"
     assert stored() == before
 
 
@@ -209,9 +166,9 @@ def test_rules_are_listed_as_a_table_and_as_json(ml_events: Command) -> None:
     put("训练失败", targets=["inbox", {"conn_id": "mail"}])
     put("pattern", workspace="fraud", on=[], event_pattern={"type": ["x"]}, enabled=False)
     lines = ml_events("rules", "list").out.splitlines()
-    assert lines[0].split() == ["WORKSPACE", "NAME", "ENABLED", "VERSION", "ON", "TARGETS"]
-    assert lines[1].split(maxsplit=4) == ["default", "训练失败", "True", "1", "task failed  inbox, mail"]
-    assert lines[2].split() == ["fraud", "pattern", "False", "1", "(pattern)", "inbox"]
+    assert lines[0].split() == ["WORKSPACE", "NAME", "ENABLED", "VERSION", "ON", "TARGETS", "MANAGED_BY"]
+    assert lines[1].split(maxsplit=4) == ["default", "训练失败", "True", "1", "task failed  inbox, mail  api"]
+    assert lines[2].split() == ["fraud", "pattern", "False", "1", "(pattern)", "inbox", "api"]
     found = ml_events("rules", "list", "--output", "json", "-w", "fraud").json
     assert [(one["workspace"], one["name"], one["enabled"]) for one in found] == [("fraud", "pattern", False)]
 
@@ -235,7 +192,7 @@ def test_a_rule_shown_can_be_applied_again(ml_events: Command, file: Callable[[s
     assert shown.startswith("# version 1, managed by file, changed ")
     assert yaml.safe_load(shown)["name"] == "训练失败"
     assert "训练失败" in shown
-    assert ml_events("rules", "apply", "-f", file("shown.yaml", shown)).out.startswith("unchanged")
+    assert ml_events("rules", "apply", "-f", file("shown.yaml", shown)).out.startswith("  unchanged")
 
 
 def test_rules_are_switched_and_deleted(ml_events: Command) -> None:

@@ -35,6 +35,19 @@ def test_every_command_is_documented(name, command):
     assert f"`{name}" in (REFERENCE / "cli.md").read_text()
 
 
+def test_every_route_is_documented():
+    from fastapi.routing import APIRoute
+
+    from ml_event_provider.api.app import create_app
+
+    routes = [route for route in create_app().routes if isinstance(route, APIRoute)]
+    assert routes
+    text = (REFERENCE / "http.md").read_text()
+    for route in routes:
+        for method in route.methods:
+            assert f"| `{method} /ml-events{route.path.replace(':path', '')}` |" in text
+
+
 @pytest.mark.parametrize("connection", get_provider_info()["connection-types"], ids=lambda one: one["connection-type"])
 def test_every_connection_field_is_documented(connection):
     text = (REFERENCE / "connections.md").read_text()

@@ -19,7 +19,8 @@ def never_matches(pattern: Mapping[str, Any], *, schemas: bool = True) -> str | 
     """Why no event can match the pattern, or ``None`` if one may.
 
     With ``schemas``, events are CloudEvents as ``Event`` makes them, with data as the catalogue says; types
-    that begin with ``airflow.`` or ``ml.`` are the catalogue's. Else they are any JSON objects.
+    that begin with ``airflow.`` or ``ml.`` are the catalogue's, and no further field is a dotted spelling of
+    one that the catalogue has. Else events are any JSON objects.
 
     :raises InvalidPattern: if the pattern is wrong.
     """
@@ -64,10 +65,8 @@ def contradiction(found: Iterable[Alternative], *, schemas: bool) -> str | None:
 
 def _no_type(alternative: Alternative) -> str:
     demands = [group["type"] for group in alternative if "type" in group]
-    together = search([demand.relaxed() for demand in demands])
-    if together.possible:
-        return f"type: the catalogue has no event type for {' and '.join(map(str, demands))}"
-    return _both("type", demands)
+    reason = _field_conflict("type", demands, World(True).field("type"))
+    return reason or f"type: the catalogue has no event type for {' and '.join(map(str, demands))}"
 
 
 def conflict(alternative: Sequence[Group], world: World) -> str | None:

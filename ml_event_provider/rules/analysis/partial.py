@@ -22,7 +22,7 @@ class _Unknown:
 UNKNOWN: Final = _Unknown()
 
 #: How many choices of values are tried; beyond that, the event may match.
-MAX_STEPS: Final = 20_000
+MAX_STEPS: Final = 4000
 
 #: The elements of arrays that a value stands in: number of the array, index of the element.
 _Place = dict[int, int]
@@ -62,8 +62,10 @@ class _Document:
 
     def may_fulfil(self, group: Group) -> bool:
         self.steps = 0
+        # Fields with few choices first: these decide soon.
+        todo = sorted(group.items(), key=lambda item: (item[1].absent, sum(1 for _ in self._options(*item))))
         try:
-            return self._fulfil(list(group.items()), {}, [])
+            return self._fulfil(todo, {}, [])
         except _TooManyChoices:
             return True
 

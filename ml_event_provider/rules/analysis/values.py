@@ -12,7 +12,7 @@ from ml_event_provider.rules.analysis.demands import Demand, block, operator
 from ml_event_provider.rules.analysis.texts import TooLarge, find
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 STRING: Final = "text"
 NUMBER: Final = "number"
@@ -62,7 +62,8 @@ def _search(wanted: tuple[Demand, ...], avoided: tuple[Demand, ...], kinds: froz
     found: list[Any] = [] if text is None else [text]
     if kinds & {NUMBER, INTEGER}:
         tried = _integers(demands) if NUMBER not in kinds else _numbers(demands)
-        found += [value for value in dict.fromkeys(tried) if fits(value)][:_ENOUGH]
+        # By their text: whether a large whole number equals a fraction's is for the demands to say.
+        found += [value for value in {repr(value): value for value in tried}.values() if fits(value)][:_ENOUGH]
     found += [value for value in (True, False, None) if kind_fits(value, kinds) and fits(value)]
     return Found(found, certain)
 
@@ -84,7 +85,7 @@ def kind_fits(value: Any, kinds: frozenset[str]) -> bool:
     return kind in kinds or (kind == INTEGER and NUMBER in kinds)
 
 
-def _text(wanted: Sequence[Demand], avoided: Sequence[Demand], fits: Any) -> tuple[str | None, bool]:
+def _text(wanted: Sequence[Demand], avoided: Sequence[Demand], fits: Callable[[str], bool]) -> tuple[str | None, bool]:
     """A text, and whether there is surely none otherwise."""
     blocks = [found for demand in wanted if (found := demand.blocks())]
     for one, other in pairwise(blocks):
@@ -135,13 +136,14 @@ def _numbers(demands: Sequence[Demand]) -> Iterator[Any]:
     yield from _neighbours(points)
 
 
-def _integers(demands: Sequence[Demand]) -> Iterator[int]:
+def _integers(demands: Sequence[Demand]) -> Iterator[Any]:
     points = _points(demands)
+    yield from (point for point in points if kind_of(point) == INTEGER)
     if not points:
         yield 1
     for point in points:
         yield from (floor(point), ceil(point), floor(point) + 1, ceil(point) - 1)
-    yield from (int(value) for value in _neighbours(points) if abs(value) >= 2**53)
+    yield from (value for value in _neighbours(points) if abs(value) >= 2**53)
     yield _BEYOND
 
 

@@ -17,6 +17,8 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 Direction = Literal["increase", "decrease", "any"]
 
 VALUE = "data.value"
+#: The largest number reckoned with, in place of any that is larger: squares and sums of many stay finite.
+LARGEST = 1e140
 
 
 def compares(value: float, comparison: Comparison, limit: float) -> bool:
@@ -44,7 +46,7 @@ def number(value: Any) -> float | None:
         found = float(value)
     except OverflowError:
         return None
-    return found if isfinite(found) else None
+    return max(-LARGEST, min(LARGEST, found)) if isfinite(found) else None
 
 
 def mean(values: list[float]) -> float:

@@ -90,5 +90,6 @@ class Sequence(Part):
         return Verdict(bool(fired), tuple(reversed(fired)), next_at, {"waiting": next_at is not None})
 
     def _forget(self, memory: Memory, now: float) -> None:
-        span = self.within.total_seconds() + max(self.lateness.total_seconds(), self.wait.total_seconds())
-        memory["seen"] = [one for one in memory["seen"] if one[0] + span >= now][-1000:]
+        window, late = self.within.total_seconds(), max(self.lateness.total_seconds(), self.wait.total_seconds())
+        # Added in the order in which the moments to judge are, so that rounding drops none of those.
+        memory["seen"] = [one for one in memory["seen"] if one[0] + window + late >= now][-1000:]

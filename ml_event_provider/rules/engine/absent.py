@@ -1,4 +1,4 @@
-"""The event that says that an event did not come."""
+"""Events that did not come: what is known of one that is awaited, and the event that says so."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ml_event_provider.events.identity import change_id
 from ml_event_provider.events.model import Event, attribute_text
+from ml_event_provider.rules.resources import natural_paths
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,12 +18,23 @@ if TYPE_CHECKING:
 ABSENT: Final = "ml.event.absent"
 
 
+def awaited(rule: Rule, key: str) -> dict[str, Any]:
+    """The event that a rule awaits for one key, as far as rule and key tell."""
+    types = [kind for wish in rule.wishes() for kind in wish.get("type", ()) if isinstance(kind, str)]
+    document: dict[str, Any] = {"workspace": rule.workspace, "type": types[0] if types else ABSENT, "data": {}}
+    paths = natural_paths(document["type"]) if rule.by is None else rule.by
+    for path, value in zip(paths, _values(key), strict=False):
+        *outer, last = path.split(".")
+        place = document
+        for name in outer:
+            place = place.setdefault(name, {})
+        place[last] = value
+    return document
+
+
 def absent_event(rule: Rule, key: str, at: float, facts: Mapping[str, Any]) -> Event:
     """The event for a rule whose events did not come for one key."""
-    try:
-        values = json.loads(key)
-    except ValueError:
-        values = [key]
+    values = _values(key)
     by = list(rule.by or ())
     return Event(
         id=change_id("absent", rule.workspace, rule.name, key, at),
@@ -40,3 +52,12 @@ def absent_event(rule: Rule, key: str, at: float, facts: Mapping[str, Any]) -> E
             **{name: facts[name] for name in ("last", "within", "missed") if facts.get(name) is not None},
         },
     )
+
+
+def _values(key: str) -> list[Any]:
+    """The values of a key, or the key itself where it is shortened."""
+    try:
+        values: list[Any] = json.loads(key)
+    except ValueError:
+        return [key]
+    return values

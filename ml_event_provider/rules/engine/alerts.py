@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ml_event_provider.events.identity import change_id
-from ml_event_provider.rules.lifecycle import Resolve
 
 if TYPE_CHECKING:
     from ml_event_provider.rules.engine.states import Body
@@ -36,9 +35,9 @@ def open_(rule: Rule, body: Body, key: str, seq: int | None, now: float) -> bool
             ack=None,
         )
         _changed(rule, body, now)
-    if seq is not None:
+    if begins or seq is not None:
         body["seq"] = seq
-    if isinstance(rule.resolve, Resolve) and rule.resolve.after is not None:
+    if rule.resolve is not None and rule.resolve.after is not None:
         body["end_at"] = now + rule.resolve.after.total_seconds()
     return begins
 
@@ -66,7 +65,7 @@ def flaps(rule: Rule, body: Body, now: float) -> bool:
 
 def next_escalation(rule: Rule, body: Body) -> float | None:
     """When the next step of escalation is due."""
-    if body["open"] is None or body.get("ack") or body["escalated"] >= len(rule.escalate):
+    if body["open"] is None or body["flapping"] or body.get("ack") or body["escalated"] >= len(rule.escalate):
         return None
     return float(body["open"] + rule.steps[body["escalated"]].after.total_seconds())
 
@@ -76,7 +75,7 @@ def due(rule: Rule, body: Body, verdict_at: float | None, now: float) -> float |
     moments: list[Any] = [verdict_at]
     if body["open"] is not None:
         moments += [body.get("end_at"), next_escalation(rule, body)]
-        if not body.get("ack"):
+        if rule.repeat is not None and not body["flapping"] and not body.get("ack"):
             moments.append(body.get("repeat_at"))
     if body["flapping"] and rule.flapping is not None:
         # Calm when the oldest change that counts is out of the window.

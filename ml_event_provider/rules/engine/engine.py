@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ml_event_provider.rules.conditions import Observation
 from ml_event_provider.rules.engine import alerts
-from ml_event_provider.rules.engine.firing import Firing, context_of, shown
+from ml_event_provider.rules.engine.absent import awaited
+from ml_event_provider.rules.engine.firing import Firing, context_of, shortened, shown
 from ml_event_provider.rules.engine.outlet import Outlet, inhibitor
 from ml_event_provider.rules.engine.output import Decision, Kind, Outcome, Planned
 from ml_event_provider.rules.engine.states import Place
@@ -17,6 +18,7 @@ from ml_event_provider.rules.resources import key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import datetime
 
     from ml_event_provider.events import Event
     from ml_event_provider.rules.conditions import Verdict
@@ -27,11 +29,30 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+class Seen(Protocol):
+    """What the engine asks of an event."""
+
+    @property
+    def id(self) -> str:
+        """The event's id."""
+
+    @property
+    def type(self) -> str:
+        """The event's type."""
+
+    @property
+    def time(self) -> datetime:
+        """When it happened."""
+
+    def to_dict(self) -> Mapping[str, Any]:
+        """The event as JSON."""
+
+
 class Arrival(NamedTuple):
     """An event as it arrives: its place in the store, the event, and when it was recorded (seconds since 1970)."""
 
     seq: int
-    event: Event
+    event: Event | Seen
     at: float
 
 
@@ -93,7 +114,9 @@ class Engine:
                 place = Place(rule.workspace, rule.name, "alert", json.dumps(values, ensure_ascii=False))
                 known = self._states.get(place)
                 if known is None or known["form"] != rule.form:
-                    self._update(rule, place, alerts.begin(rule, now), None, now)
+                    document = awaited(rule, place.key)
+                    context = context_of(rule, document, (), document)
+                    self._update(rule, place, alerts.begin(rule, now) | {"context": context}, None, now)
 
     def prepare(self, arrival: Arrival) -> Prepared:
         """See what an event means to each rule; nothing changes."""
@@ -102,11 +125,12 @@ class Engine:
         try:
             found = self._rules.find(document)
             silences = [silence.name for silence in found.silences]
+            short = shortened(document) if found.roles else {}
             for place, roles in sorted(found.roles.items()):
                 rule = self._rules.get(*place)
                 if rule is not None:
                     key = "" if rule.is_plain else key_of(document, rule.by)
-                    steps.append((rule, roles, key, context_of(rule, document, silences)))
+                    steps.append((rule, roles, key, context_of(rule, document, silences, short)))
         except Exception:
             # An event that no rule can digest must not hold up the others; it stays recorded and can be replayed.
             log.exception("Event %s of type %s could not be matched", arrival.event.id, arrival.event.type)
@@ -128,8 +152,8 @@ class Engine:
             if body is None:
                 continue
             rule = self._rules.get(place.workspace, place.rule)
-            if rule is not None and place.role == "alert":
-                self._update(rule, place, self._alert(rule, place), None, self.clock)
+            if rule is not None and place.role == "alert" and body["form"] == rule.form:
+                self._update(rule, place, body, None, self.clock)
             elif rule is not None and place.role == "group":
                 self._outlet.flush(rule, place, body, self.clock)
             elif rule is not None and place.role == "cooldown" and body["held"]:
@@ -140,21 +164,28 @@ class Engine:
         self.clock = max(self.clock, now)
 
     def acknowledge(self, place: Place, who: str, now: float) -> bool:
-        """Somebody looks after an alert: no repetition, no escalation. Say whether it was open."""
-        return self._change(place, now, ack={"by": who, "at": shown(now)})
+        """Somebody looks after an alert: no repetition, no escalation. Say whether it was open.
+
+        Only this alert changes, as it stands: what is due and what arrived is not overtaken, but comes after.
+        """
+        return self._change(place, who, now, ends=False)
 
     def resolve(self, place: Place, who: str, now: float) -> bool:
-        """Somebody says that an alert is over. Say whether it was open."""
-        return self._change(place, now, ack={"by": who, "at": shown(now)}, ends=True)
+        """Somebody says that an alert is over, as it stands. Say whether it was open."""
+        return self._change(place, who, now, ends=True)
 
-    def _change(self, place: Place, now: float, *, ack: dict[str, str], ends: bool = False) -> bool:
-        self.advance(now)
+    def _change(self, place: Place, who: str, now: float, *, ends: bool) -> bool:
         rule = self._rules.get(place.workspace, place.rule)
         body = self._states.get(place)
-        if rule is None or body is None or body["open"] is None:
+        if rule is None or body is None or body["form"] != rule.form or body["open"] is None:
             return False
-        body["ack"] = ack
-        self._update(rule, place, body, None, self.clock, ends=ends or not rule.ends)
+        self.clock = max(self.clock, now)
+        body["ack"] = {"by": who, "at": shown(now)}
+        if ends or not rule.ends:
+            self._end(rule, place, body, None, self.clock)
+        # What it was due for still comes at its time.
+        moments = (self._states.due(place), alerts.due(rule, body, None, self.clock))
+        self._keep(rule, place, body, min((one for one in moments if one is not None), default=None))
         return True
 
     def _step(self, rule: Rule, roles: set[str], prepared: Prepared, key: str, context: dict[str, Any]) -> None:
@@ -166,7 +197,7 @@ class Engine:
         for role in roles:
             if role.startswith("inhibit"):
                 number = int(role.removeprefix("inhibit"))
-                self._outlet.note_inhibiting(rule, number, document, arrival.seq, time)
+                self._outlet.note_inhibiting(rule, number, document, arrival.seq, time, self.clock)
         if not rule.has_alerts:
             if "hit" in roles:
                 self._outlet.fire(rule, firing, self.clock)
@@ -178,14 +209,15 @@ class Engine:
             # Nothing to break or to end.
             return
         body = self._alert(rule, place)
+        if rule.condition is not None and not self._observed(rule, roles, firing, document, body):
+            return
         body["context"] = context
-        if rule.condition is None:
-            if "hit" in roles:
-                alerts.open_(rule, body, key, arrival.seq, self.clock)
-                self._fire(rule, body, firing._replace(alert=body["id"]))
-            self._update(rule, place, body, firing, self.clock, ends="resolve" in roles and "hit" not in roles)
-        elif self._observed(rule, roles, firing, document, body):
-            self._update(rule, place, body, firing, self.clock, ends="resolve" in roles)
+        ends = "resolve" in roles
+        if rule.condition is None and "hit" in roles:
+            ends = False
+            alerts.open_(rule, body, key, arrival.seq, self.clock)
+            self._fire(rule, body, firing._replace(alert=body["id"]))
+        self._update(rule, place, body, firing, self.clock, ends=ends)
 
     def _observed(self, rule: Rule, roles: set[str], firing: Firing, document: Mapping[str, Any], body: Body) -> bool:
         """Show an event to the condition; say whether it is not too late."""
@@ -220,17 +252,19 @@ class Engine:
                 if seen is not None and seen.seq == seq:
                     firing = firing._replace(time=seen.time)
                 self._fire(rule, body, firing)
-            if seen is not None and not verdict.fired:
+            if seen is not None and seen.seq not in verdict.fired:
                 self._outlet.decide(rule, seen.seq, place.key, Outcome.WAITING, verdict.facts, now)
             ends = ends or (verdict.active is False and rule.condition.ends_by_itself)
         end_at = body.get("end_at")
         if body["open"] is not None and (ends or (end_at is not None and end_at <= now)):
             self._end(rule, place, body, seen, now)
-        self._remind(rule, place, body, now)
         if body["flapping"] and not alerts.flaps(rule, body, now):
             self._calm_down(rule, place, body, now)
+        self._remind(rule, place, body, now)
+        self._keep(rule, place, body, alerts.due(rule, body, verdict.next_at if verdict else None, now))
+
+    def _keep(self, rule: Rule, place: Place, body: Body, due: float | None) -> None:
         idle = body["open"] is None and rule.condition is None and not body["changes"]
-        due = alerts.due(rule, body, verdict.next_at if verdict else None, now)
         self._states.put(place, None if idle else body, due)
 
     def _fire(self, rule: Rule, body: Body, firing: Firing) -> None:
@@ -256,12 +290,17 @@ class Engine:
         """Repeat and escalate what nobody has acknowledged."""
         if body["open"] is None or body["flapping"] or body.get("ack"):
             return
-        if rule.repeat is not None and body["repeat_at"] <= now:
+        if rule.repeat is not None and body["repeat_at"] is None:
+            # The rule was changed since the alert began.
+            body["repeat_at"] = now + rule.repeat.total_seconds()
+        elif rule.repeat is not None and body["repeat_at"] <= now:
+            body["told"] = True
             body["repeats"] += 1
             body["repeat_at"] = now + rule.repeat.total_seconds()
             self._outlet.pass_on(rule, self._about(Kind.REPEATED, place, body, body.get("seq"), now), now)
         while (moment := alerts.next_escalation(rule, body)) is not None and moment <= now:
             step = rule.steps[body["escalated"]]
+            body["told"] = True
             body["escalated"] += 1
             firing = self._about(Kind.ESCALATED, place, body, body.get("seq"), now)
             self._outlet.tell(rule, [firing], now, step.targets)
@@ -283,6 +322,9 @@ class Engine:
         """The alert flaps no more: tell how it stands."""
         body["flapping"] = False
         kind = Kind.RESOLVED if body["open"] is None else Kind.FIRED
+        if kind is Kind.FIRED:
+            body["told"] = True
+            body["repeat_at"] = now + rule.repeat.total_seconds() if rule.repeat else None
         if kind is Kind.FIRED or rule.resolve:
             self._outlet.pass_on(rule, self._about(kind, place, body, body.get("seq"), now), now)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ml_event_provider.rules.engine.firing import Firing, shown
 from ml_event_provider.rules.engine.output import Decision, Outcome, Planned
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from ml_event_provider.rules.engine.states import Body, States
     from ml_event_provider.rules.model import Rule, RuleTarget
     from ml_event_provider.rules.ruleset import RuleSet
+
+
+#: How late an event may be, in seconds, and still inhibit what happened at its time, or be inhibited.
+LATE: Final = 86_400
 
 
 class Outlet:
@@ -94,21 +98,22 @@ class Outlet:
             self.planned.append(planned)
             self.decisions += decisions
 
-    def note_inhibiting(self, rule: Rule, number: int, document: Mapping[str, Any], seq: int, time: float) -> None:
+    def note_inhibiting(
+        self, rule: Rule, number: int, document: Mapping[str, Any], seq: int, time: float, now: float
+    ) -> None:
         """Remember an event that inhibits a rule's notifications."""
         inhibit = rule.inhibit[number]
         place = inhibitor(rule, number, key_of(document, inhibit.equal))
         known = self._states.get(place)
-        times = [one for one in (known["times"] if known else []) if one[0] > time - 86_400]
+        times = [one for one in (known["times"] if known else []) if one[0] > time - LATE]
         times = sorted([*times, [time, seq]])[-10:]
-        until = times[-1][0] + (inhibit.within + inhibit.wait).total_seconds()
-        self._states.put(place, {"times": times}, until)
+        self._states.put(place, {"times": times}, now + inhibit.within.total_seconds() + LATE)
 
     def _inhibited(self, rule: Rule, firing: Firing, now: float) -> bool:
         for number, (inhibit, values) in enumerate(zip(rule.inhibit, firing.context.get("inhibit", ()), strict=False)):
             body = self._states.get(inhibitor(rule, number, values))
             for time, seq in body["times"] if body else ():
-                if abs(time - firing.time) <= inhibit.within.total_seconds():
+                if seq != firing.seq and abs(time - firing.time) <= inhibit.within.total_seconds():
                     facts = {"by": seq, "equal": list(inhibit.equal)}
                     self.decide(rule, firing.seq, firing.key, Outcome.INHIBITED, facts, now)
                     return True

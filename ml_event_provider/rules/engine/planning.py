@@ -79,8 +79,10 @@ class Planner:
         facts: dict[str, Any] = dict(newest.facts)
         if len(firings) > 1:
             facts["members"] = [[str(one.kind), one.seq, one.key] for one in firings[-MAX_NAMED:]]
+        # Two steps of escalation may come at one moment.
+        step = None if targets is None else newest.facts.get("escalated")
         # A plain rule says one thing about one event, whenever it says it; the others may say much of one event.
-        what = (newest.seq,) if rule.is_plain else (newest.seq, kind, newest.key, now, len(firings), targets is None)
+        what = (newest.seq,) if rule.is_plain else (newest.seq, kind, newest.key, now, len(firings), step)
         wanted = rule.targets if targets is None else targets
         deliveries = [
             self._delivery(rule, target, now, muted)
@@ -144,8 +146,10 @@ class Planner:
 
     def _silenced(self, rule: Rule, firing: Firing, moment: datetime) -> str:
         """Which silence mutes a firing, in words."""
-        for name in firing.context.get("silences", ()):
-            silence = self._rules.silence(rule.workspace, name)
+        known = [self._rules.silence(rule.workspace, name) for name in firing.context.get("silences", ())]
+        if "event" in firing.context:
+            known += self._rules.find(firing.context["event"]).silences
+        for silence in known:
             if silence is not None and silence.concerns(rule.name) and silence.covers(moment):
                 return f"silence {silence.name!r} of {silence.author}: {silence.reason}"
         return ""

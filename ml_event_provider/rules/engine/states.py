@@ -28,6 +28,9 @@ class States(Protocol):
     def put(self, place: Place, body: Body | None, due: float | None = None) -> None:
         """Keep a state, or forget it where ``body`` is ``None``."""
 
+    def due(self, place: Place) -> float | None:
+        """When the state there is due, if it is."""
+
     def pop_due(self, moment: float) -> tuple[float, Place] | None:
         """The state that is due first, if it is due by ``moment``; it is not due any more then."""
 
@@ -52,6 +55,10 @@ class MemoryStates:
             return
         self.bodies[place] = body
         self.set_due(place, due)
+
+    def due(self, place: Place) -> float | None:
+        """When the state there is due."""
+        return self.dues.get(place)
 
     def set_due(self, place: Place, due: float | None) -> None:
         """Say when a state is due."""

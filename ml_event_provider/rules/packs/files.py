@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from ml_event_provider.exceptions import InvalidRule, NotFound
-from ml_event_provider.rules.documents import UnreadableError, read_json, read_yaml
-from ml_event_provider.rules.files import _problems, _text
+from ml_event_provider.rules.documents import UnreadableError, read_json, read_text, read_yaml
 from ml_event_provider.rules.model import Rule
 from ml_event_provider.rules.packs.model import Misplaced, Pack
 from ml_event_provider.rules.packs.parameters import Parameter
 from ml_event_provider.rules.presets import nearest
+from ml_event_provider.rules.problems import problems_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +73,7 @@ def load_pack(path: Path) -> Pack:
 
 
 def _document(path: Path) -> Document:
-    text = _text(path)
+    text = read_text(path)
     found = [read_json(text)] if path.suffix.lower() == ".json" else list(read_yaml(text))
     documents = [one for one in found if one.value is not None]
     if len(documents) != 1 or not isinstance(documents[0].value, dict):
@@ -119,4 +119,4 @@ def _wrong_rules(pack: Pack, document: Document) -> Iterator[str]:
             try:
                 Rule.model_validate(pack.definition(one, known, "default", pack.name))
             except ValidationError as error:
-                yield from _problems(error, document, ("rules", index))
+                yield from problems_of(error, document, ("rules", index), Rule)

@@ -9,11 +9,11 @@ from pydantic import Field, JsonValue, ValidationError, model_validator
 from ml_event_provider.exceptions import InvalidRule
 from ml_event_provider.rules.documents import Document
 from ml_event_provider.rules.fields import Line, Name, Part
-from ml_event_provider.rules.files import _problems
 from ml_event_provider.rules.model import Rule
 from ml_event_provider.rules.packs.parameters import Parameter
 from ml_event_provider.rules.packs.placeholders import filled, names_in, placeholders
 from ml_event_provider.rules.presets import nearest
+from ml_event_provider.rules.problems import problems_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -181,7 +181,7 @@ class Pack(Part):
 
 def _told(one: RuleTemplate, error: ValidationError) -> Iterator[str]:
     """Each problem of an expanded rule, with the parameters that its field is made of."""
-    for problem in _problems(error, Document(one.rule), ()):
+    for problem in problems_of(error, Document(one.rule), (), Rule):
         text = problem.partition(": ")[2]
         names = sorted(names_in(one.rule.get(text.partition(":")[0].partition(".")[0].partition("[")[0])))
         yield f"{text} (from {', '.join(map(repr, names))})" if names else text

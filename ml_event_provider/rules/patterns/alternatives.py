@@ -2,134 +2,217 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from ml_event_provider.rules.patterns.predicates import SameEvent
-from ml_event_provider.rules.patterns.values import ABSENT, Plain
+from ml_event_provider.rules.patterns.reader import Array, Place, places
+from ml_event_provider.rules.patterns.values import ABSENT, Constant, Plain, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from ml_event_provider.rules.patterns.compiler import Leaf
+    from ml_event_provider.rules.patterns.tree import Field
 
-#: Where a value stands: pairs (array, index of the element). Values that agree on all arrays they share
-#: combine.
-Membership = tuple[tuple[int, int], ...]
-#: What an event has in one slot: one entry, or several with their places in arrays.
-Cell = "Entry | tuple[tuple[Entry, Membership], ...]"
-
-
-class Entry:
-    """A class of values of one field that no condition on it tells apart, by one of them."""
-
-    __slots__ = ("candidates", "seen", "value", "verdicts")
-
-    def __init__(self, value: Plain, candidates: tuple[Alternative, ...]) -> None:
-        self.value = value
-        #: The alternatives that are registered under one of the value's keys.
-        self.candidates = candidates
-        self.verdicts: dict[Condition, bool] | None = None
-        #: Whether a result with this entry is worth keeping.
-        self.seen = True
+#: Stands for the values of a field that has several, or one in an array.
+SEVERAL: Final = Constant("several")
+#: What is known about one event: the value at each slot, or ``SEVERAL``; then also, by field, the values with their
+#: places, and by condition, whether one of them fulfils it. ``SEVERAL`` is a key if there is such a field.
+Known = dict[Any, Any]
+_CONTAINERS: Final = (list, tuple, Mapping)
 
 
 class Condition:
-    """A leaf bound to the slot of its field; one object for all rules that have it."""
+    """A leaf bound to its field; one object for all rules that have it."""
 
-    __slots__ = ("absent", "leaf", "other", "slot", "uses", "values")
+    __slots__ = ("_check", "field", "leaf", "other", "uses", "values")
 
-    def __init__(self, slot: int, leaf: Leaf, other: int = -1) -> None:
-        self.slot = slot
+    def __init__(self, field: Field, leaf: Leaf, other: Field | None) -> None:
+        self.field = field
         self.leaf = leaf
-        #: The slot of the field that this one is compared with, or -1.
+        #: The field that this one is compared with.
         self.other = other
-        self.absent: Final = leaf.values == (ABSENT,)
-        #: The values that are allowed, if nothing but values are.
-        self.values: frozenset[Plain] | tuple[Plain, ...] | None = None
-        if not leaf.predicates:
-            self.values = leaf.values if len(leaf.values) <= 4 else frozenset(leaf.values)
+        #: The values that are allowed.
+        self.values: frozenset[Plain] | tuple[Plain, ...] = leaf.values
+        if len(leaf.values) > 4:
+            self.values = frozenset(leaf.values)
         self.uses = 0
+        self._check: Check | None = None
 
-    def accepts(self, entry: Entry) -> bool:
-        """Whether the values of an entry fulfil the condition."""
-        if self.values is not None:
-            return entry.value in self.values
-        verdicts = entry.verdicts
-        if verdicts is None:
-            verdicts = entry.verdicts = {}
-        verdict = verdicts.get(self)
-        if verdict is None:
-            value = entry.value
-            verdict = value in self.leaf.values
-            if not verdict:
-                for item in self.leaf.predicates:
-                    if item.test(value):
-                        verdict = True
-                        break
-            verdicts[self] = verdict
-        return verdict
+    @property
+    def check(self) -> Check:
+        """What an alternative keeps of it."""
+        if self._check is None:
+            predicates = self.leaf.predicates
+            test = (predicates[0].test if len(predicates) == 1 else self.accepts) if predicates else None
+            self._check = self.field.slot, self.values, test, self
+        return self._check
 
-    def compares(self, left: Entry, right: Entry) -> bool:
+    @property
+    def absent(self) -> bool:
+        """Whether the field must be missing."""
+        return self.values == (ABSENT,)
+
+    def accepts(self, value: Plain) -> bool:
+        """Whether one value fulfils the condition."""
+        if value in self.values:
+            return True
+        return any(predicate.test(value) for predicate in self.leaf.predicates)
+
+    def compares(self, left: Plain, right: Plain) -> bool:
         """Whether the values of two fields of one event fulfil the comparison."""
         asked = self.leaf.predicates[0]
         assert isinstance(asked, SameEvent)
-        return asked.compare(left.value, right.value)
+        return asked.compare(left, right)
+
+
+#: A condition as a match asks for it: the slot of its field, the values that are allowed, the test of others, and
+#: the condition.
+Check = tuple[int, "frozenset[Plain] | tuple[Plain, ...]", "Callable[[Plain], bool] | None", Condition]
 
 
 class Alternative:
     """Conditions that must all hold for a rule to match; a rule has one alternative or more."""
 
-    __slots__ = ("conditions", "groups", "name")
+    __slots__ = ("checks", "compares", "groups", "name")
 
-    def __init__(self, name: str, groups: tuple[tuple[Condition, ...], ...]) -> None:
+    def __init__(self, name: str, groups: tuple[tuple[Condition, ...], ...], asked: Iterable[Condition]) -> None:
+        """:param asked: the conditions that are not sure to hold when a value has led here."""
         self.name = name
         #: Each group's fields come from the same array elements.
         self.groups = groups
-        self.conditions = groups[0] if len(groups) == 1 else tuple(item for group in groups for item in group)
+        #: What to ask of the fields one by one.
+        self.checks: tuple[Check, ...] = tuple([item.check for item in asked if item.other is None])
+        self.compares = any(item.other is not None for group in groups for item in group)
 
-    def holds(self, cells: Sequence[Any]) -> bool:
-        """Whether all conditions hold for an event; ``cells`` has an entry, or several, for each slot."""
-        arrays = False
-        for condition in self.conditions:
-            cell = cells[condition.slot]
-            if type(cell) is tuple:
-                arrays = True
-                continue
-            values = condition.values
-            if values is not None:
-                if cell.value not in values:
-                    return False
-            elif condition.other >= 0:
-                other = cells[condition.other]
-                if type(other) is tuple:
-                    arrays = True
-                elif not condition.compares(cell, other):
-                    return False
-            elif not condition.accepts(cell):
-                return False
-        return not arrays or all(_group_holds(group, cells) for group in self.groups)
+    @property
+    def conditions(self) -> Iterable[Condition]:
+        """All conditions."""
+        return (condition for group in self.groups for condition in group)
 
 
-def _pairs(cell: Entry | tuple[tuple[Entry, Membership], ...]) -> Iterable[tuple[Entry, Membership]]:
-    return cell if isinstance(cell, tuple) else ((cell, ()),)
+class Branch:
+    """Alternatives that begin with the same check: if it fails, no member needs to be looked at."""
+
+    __slots__ = ("checks", "members")
+
+    def __init__(self, checks: tuple[Check, ...], members: tuple[Alternative | Branch, ...]) -> None:
+        self.checks = checks
+        self.members = members
 
 
-def _group_holds(group: tuple[Condition, ...], cells: Sequence[Entry | tuple[tuple[Entry, Membership], ...]]) -> bool:
-    choices: list[set[Membership]] = []
-    absences: list[set[Membership]] = []
+Bucket = tuple["Alternative | Branch", ...]
+
+
+def branched(alternatives: Iterable[Alternative], depth: int = 0) -> Bucket:
+    """Alternatives as branches by their checks, as far as many have the same."""
+    found: list[Alternative | Branch] = []
+    alike: dict[Check | None, list[Alternative]] = {}
+    for alternative in alternatives:
+        checks = alternative.checks
+        alike.setdefault(checks[depth] if len(checks) > depth else None, []).append(alternative)
+    for check, members in alike.items():
+        if check is None or len(members) < 3:
+            found += members
+        else:
+            found.append(Branch((check,), branched(members, depth + 1)))
+    return tuple(found)
+
+
+def value_at(field: Field, event: Mapping[str, Any], known: Known) -> Plain:
+    """The value of a field that is not known yet, or ``SEVERAL``."""
+    # Most are strings in the event or in an object of it.
+    document: Any = event
+    if field.outer is not None and field.path not in event:
+        document = event.get(field.outer)
+    elif len(field.steps) > 1:
+        document = None
+    if type(document) is dict and field.name in document:
+        value: Any = document[field.name]
+        if type(value) is str:
+            known[field.slot] = value
+            return value
+    value = event
+    for name, dotted, _ in field.steps:
+        if type(value) is not dict:
+            value = _found(field, event, known) if isinstance(value, _CONTAINERS) else ABSENT
+            break
+        if dotted:
+            for other in dotted:
+                if other in value:
+                    found = known[field.slot] = _found(field, event, known)
+                    return found
+        value = value.get(name, ABSENT)
+    else:
+        kind = type(value)
+        if kind is dict:
+            value = ABSENT
+        elif kind is not str and value is not ABSENT:
+            value = _found(field, event, known) if isinstance(value, _CONTAINERS) else plain(value)
+    known[field.slot] = value
+    return value  # type: ignore[no-any-return]
+
+
+def _found(field: Field, event: Mapping[str, Any], known: Known) -> Plain:
+    """The same for a path with arrays or dotted names."""
+    pairs = places(field, event)
+    if not pairs:
+        return ABSENT
+    if len(pairs) == 1 and not pairs[0][1]:
+        return pairs[0][0]
+    known[SEVERAL] = True
+    known[field] = pairs
+    return SEVERAL
+
+
+def one_fulfils(condition: Condition, known: Known) -> bool:
+    """Whether one of several values fulfils a condition, or may."""
+    verdict: bool | None = known.get(condition)
+    if verdict is None:
+        verdict = condition.absent or any(condition.accepts(value) for value, _ in known[condition.field])
+        known[condition] = verdict
+    return verdict
+
+
+def hold_together(groups: tuple[tuple[Condition, ...], ...], event: Mapping[str, Any], known: Known) -> bool:
+    """Whether conditions that hold each for itself hold in the same array elements."""
+    return all(_group_holds(group, event, known) for group in groups)
+
+
+def _pairs(field: Field, event: Mapping[str, Any], known: Known) -> list[tuple[Plain, Place]]:
+    """The values of a field with their places."""
+    value = known.get(field.slot)
+    if value is None:
+        value = value_at(field, event, known)
+    return known[field] if value is SEVERAL else [(value, ())]
+
+
+def _compared(condition: Condition, event: Mapping[str, Any], known: Known) -> set[Place]:
+    """The places of which the values of two fields fulfil a comparison."""
+    assert condition.other is not None
+    found = set()
+    for left, place in _pairs(condition.field, event, known):
+        for right, there in _pairs(condition.other, event, known):
+            merged = _merged(place, there)
+            if merged is not None and condition.compares(left, right):
+                found.add(merged)
+    return found
+
+
+def _group_holds(group: tuple[Condition, ...], event: Mapping[str, Any], known: Known) -> bool:
+    choices: list[set[Place]] = []
+    absences: list[set[Place]] = []
     for condition in group:
-        cell = cells[condition.slot]
-        if condition.other >= 0:
-            options = _compared(condition, cell, cells[condition.other])
-        elif not isinstance(cell, tuple):
-            if not condition.accepts(cell):
-                return False
-            continue
+        if condition.other is not None:
+            options = _compared(condition, event, known)
         elif condition.absent:
-            absences.append({membership for _, membership in cell})
+            places = {place for value, place in _pairs(condition.field, event, known) if value is not ABSENT}
+            if places:
+                absences.append(places)
             continue
         else:
-            options = {membership for entry, membership in cell if condition.accepts(entry)}
+            options = {place for value, place in _pairs(condition.field, event, known) if condition.accepts(value)}
         if not options:
             return False
         choices.append(options)
@@ -141,21 +224,7 @@ def _group_holds(group: tuple[Condition, ...], cells: Sequence[Entry | tuple[tup
     return _consistent(choices, absences)
 
 
-def _compared(
-    condition: Condition,
-    left: Entry | tuple[tuple[Entry, Membership], ...],
-    right: Entry | tuple[tuple[Entry, Membership], ...],
-) -> set[Membership]:
-    found = set()
-    for entry, membership in _pairs(left):
-        for other, place in _pairs(right):
-            merged = _merged(membership, place)
-            if merged is not None and condition.compares(entry, other):
-                found.add(merged)
-    return found
-
-
-def _merged(one: Membership, other: Membership) -> Membership | None:
+def _merged(one: Place, other: Place) -> Place | None:
     """Both places together, or ``None`` if they differ in an array that they share."""
     if not one or one == other:
         return other
@@ -166,9 +235,9 @@ def _merged(one: Membership, other: Membership) -> Membership | None:
     return tuple(sorted(merged.items()))
 
 
-def _consistent(choices: list[set[Membership]], absences: list[set[Membership]]) -> bool:
+def _consistent(choices: list[set[Place]], absences: list[set[Place]]) -> bool:
     """Whether a place of each choice can be taken so that all agree and no absent field has a value there."""
-    states: set[Membership] = {()}
+    states: set[Place] = {()}
     for number, options in enumerate(choices):
         # Arrays that nobody asks about later are forgotten, which keeps the states few.
         later = {array for other in (*choices[number + 1 :], *absences) for place in other for array, _ in place}
@@ -178,12 +247,12 @@ def _consistent(choices: list[set[Membership]], absences: list[set[Membership]])
     return any(all(_merged(state, place) is None for places in absences for place in places) for state in states)
 
 
-def _joined(states: set[Membership], options: set[Membership]) -> Iterable[Membership]:
+def _joined(states: set[Place], options: set[Place]) -> Iterable[Place]:
     """All states merged with all options that agree: a hash join over the arrays that two groups share."""
     for state_arrays, some_states in _by_arrays(states).items():
         for option_arrays, some_options in _by_arrays(options).items():
             shared = state_arrays & option_arrays
-            table: dict[Membership, list[Membership]] = {}
+            table: dict[Place, list[Place]] = {}
             for option in some_options:
                 table.setdefault(_on(option, shared), []).append(option)
             for state in some_states:
@@ -193,12 +262,12 @@ def _joined(states: set[Membership], options: set[Membership]) -> Iterable[Membe
                         yield merged
 
 
-def _by_arrays(places: set[Membership]) -> dict[frozenset[int], list[Membership]]:
-    found: dict[frozenset[int], list[Membership]] = {}
+def _by_arrays(places: set[Place]) -> dict[frozenset[Array], list[Place]]:
+    found: dict[frozenset[Array], list[Place]] = {}
     for place in places:
         found.setdefault(frozenset(array for array, _ in place), []).append(place)
     return found
 
 
-def _on(place: Membership, arrays: frozenset[int]) -> Membership:
+def _on(place: Place, arrays: frozenset[Array]) -> Place:
     return tuple(item for item in place if item[0] in arrays)

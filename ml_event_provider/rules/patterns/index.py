@@ -1,10 +1,15 @@
 """All rules in one index: the cost of a match depends on the fields that rules look at, not on their number.
 
-Each alternative of a pattern is registered once, under the rarest keys of one of its conditions (``keys``).
-A match reads the fields that rules look at (``tree``), takes the class of each value (``table``), and looks
-the classes up among the results so far; else it verifies the alternatives to which the values lead. What
-``match`` reads never changes: ``add`` and ``remove`` publish a new snapshot that shares all that they did
-not touch.
+1. A pattern is one alternative or more, each a set of conditions on fields (``compiler``, ``alternatives``).
+2. Each alternative is registered once: for the field and under the keys of the one condition by which the
+   fewest rules are found (``keys``, ``usage``). That is most often a name, hardly ever a type.
+3. A match reads only the fields under which something is registered (``tree``, ``reader``). Each value leads to a
+   few alternatives or to none (``table``), and strings that were seen before are looked up.
+4. The other conditions of these alternatives are asked, each at most once for an event, and only then are their
+   fields read (``alternatives.Reading``).
+
+What ``match`` reads never changes: ``add`` and ``remove`` publish a new snapshot that shares all that they did
+not touch (``registry``, ``persistent``).
 """
 
 from __future__ import annotations
@@ -12,99 +17,61 @@ from __future__ import annotations
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
+from ml_event_provider.rules.patterns.alternatives import (
+    SEVERAL,
+    Alternative,
+    Branch,
+    hold_together,
+    one_fulfils,
+    value_at,
+)
 from ml_event_provider.rules.patterns.compiler import compile_pattern
-from ml_event_provider.rules.patterns.reader import ArrayReader, read
+from ml_event_provider.rules.patterns.reader import follow
 from ml_event_provider.rules.patterns.registry import Registry
+from ml_event_provider.rules.patterns.settled import MAX_FIELDS, settle
 from ml_event_provider.rules.patterns.tree import Node, build
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from ml_event_provider.rules.patterns.alternatives import Entry
+    from ml_event_provider.rules.patterns.alternatives import Known
+    from ml_event_provider.rules.patterns.registry import Edit
+    from ml_event_provider.rules.patterns.settled import Read
     from ml_event_provider.rules.patterns.table import Table
 
-#: How many results a snapshot remembers, and how many rule names in all of them.
-MAX_RESULTS: Final = 16_384
-MAX_RESULT_NAMES: Final = 500_000
-#: Events with more values in arrays than this are matched anew each time.
-MAX_REMEMBERED_VALUES: Final = 64
 
-_NONE: Final[frozenset[str]] = frozenset()
-
-
-class Paths:
-    """The paths that rules look at, and their tree, built when it is first needed."""
-
-    __slots__ = ("_root", "slots")
-
-    def __init__(self, slots: Mapping[str, int]) -> None:
-        self.slots = slots
-        self._root: Node | None = None
-
-    @property
-    def root(self) -> Node:
-        """The tree."""
-        if self._root is None:
-            self._root = build(self.slots)
-        return self._root
+#: After how many matches, more for many rules, a snapshot's events are read by a function of their own.
+SETTLES_AFTER: Final = 128
 
 
 class Snapshot:
     """The index as it was after one change."""
 
-    __slots__ = ("blank", "fresh", "names", "paths", "results", "tables")
+    __slots__ = ("everywhere", "matches", "read", "root", "tables", "ways")
 
-    def __init__(self, paths: Paths, tables: list[Table]) -> None:
-        self.paths = paths
+    def __init__(self, ways: dict[str, int], tables: list[Table], everywhere: tuple[Alternative, ...]) -> None:
+        #: The paths under which alternatives are registered, with their slots.
+        self.ways = ways
+        #: What is registered, by slot.
         self.tables = tables
-        #: The cells of an event that has none of the fields.
-        self.blank: list[Entry] = [table.absent for table in tables]
-        self.results: dict[tuple[Any, ...], frozenset[str]] = {}
-        self.names = 0
-        #: The slots whose values may all be new.
-        self.fresh = [slot for slot, table in enumerate(tables) if table.fresh]
+        #: The alternatives to look at for each event.
+        self.everywhere = everywhere
+        self.root: Node | None = None
+        #: How many matches there were before ``read`` was written.
+        self.matches = 0
+        self.read: Read | None = None
 
-    def match(self, event: Mapping[str, Any]) -> frozenset[str]:
-        """The names of the rules whose pattern the event matches."""
-        cells: list[Any] = self.blank.copy()
-        readers: list[ArrayReader] = []
-        read(self.paths.root, event, self.tables, cells, readers)
-        if readers and readers[0].fill(cells, self.blank) > MAX_REMEMBERED_VALUES:
-            return self._search(cells)
-        signature = tuple(cells)
-        found = self.results.get(signature)
-        if found is None:
-            found = self._search(cells)
-            self._remember(signature, found)
+    def first_read(self, event: Mapping[str, Any], rules: int) -> list[Alternative | Branch]:
+        """The alternatives to which an event's values lead."""
+        root = self.root
+        if root is None:
+            root = self.root = build(self.ways)
+        self.matches += 1
+        if self.matches > SETTLES_AFTER + rules // 16 and len(self.ways) <= MAX_FIELDS:
+            self.read = settle(self.ways, self.tables)
+        found: list[Alternative | Branch] = []
+        follow(root, event, self.tables, found)
         return found
-
-    def _search(self, cells: list[Any]) -> frozenset[str]:
-        """Verify the alternatives to which the values lead."""
-        names: set[str] = set()
-        for cell in cells:
-            for entry in dict.fromkeys([entry for entry, _ in cell]) if type(cell) is tuple else (cell,):
-                for alternative in entry.candidates:
-                    if alternative.name not in names and alternative.holds(cells):
-                        names.add(alternative.name)
-        return frozenset(names) if names else _NONE
-
-    def _remember(self, signature: tuple[Any, ...], found: frozenset[str]) -> None:
-        """Keep a result, unless a value was met for the first time: it may never come again."""
-        if self.fresh:
-            known = True
-            for slot in self.fresh:
-                cell = signature[slot]
-                for entry in [entry for entry, _ in cell] if type(cell) is tuple else (cell,):
-                    if not entry.seen:
-                        known = False
-                        entry.seen = True
-            if not known:
-                return
-        if len(self.results) >= MAX_RESULTS or self.names > MAX_RESULT_NAMES:
-            self.results = {}
-            self.names = 0
-        self.names += len(found)
-        self.results[signature] = found
 
 
 class PatternIndex:
@@ -118,7 +85,7 @@ class PatternIndex:
         """:param patterns: patterns by name to begin with."""
         self._lock = Lock()
         self._registry = Registry()
-        self._snapshot = Snapshot(Paths({}), [])
+        self._snapshot = Snapshot({}, [], ())
         if patterns:
             self.update(patterns)
 
@@ -154,11 +121,11 @@ class PatternIndex:
         """
         compiled = [(name, compile_pattern(pattern)) for name, pattern in patterns.items()]
         with self._lock:
-            edit = self._registry.edit(self._snapshot.tables)
+            edit = self._registry.edit(self._snapshot.tables, self._snapshot.everywhere)
             for name, alternatives in compiled:
                 edit.remove(name)
                 edit.add(name, alternatives)
-            self._publish(edit.tables, edit.paths_changed)
+            self._publish(edit)
 
     def remove(self, name: str) -> None:
         """Remove the pattern of that name.
@@ -170,16 +137,47 @@ class PatternIndex:
     def discard(self, names: Iterable[str], *, missing_ok: bool = True) -> None:
         """Remove many patterns at once; a match sees all of them or none."""
         with self._lock:
-            edit = self._registry.edit(self._snapshot.tables)
+            edit = self._registry.edit(self._snapshot.tables, self._snapshot.everywhere)
             for name in names:
                 if not edit.remove(name) and not missing_ok:
                     raise KeyError(name)
-            self._publish(edit.tables, edit.paths_changed)
+            self._publish(edit)
 
-    def _publish(self, tables: list[Table], paths_changed: bool) -> None:
-        paths = Paths(dict(self._registry.slots)) if paths_changed else self._snapshot.paths
-        self._snapshot = Snapshot(paths, tables)
+    def _publish(self, edit: Edit) -> None:
+        old = self._snapshot
+        slots, usages = self._registry.slots, self._registry.usages
+        new = Snapshot(old.ways, edit.tables, edit.everywhere)
+        if edit.ways_changed:
+            new.ways = {path: slot for path, slot in slots.items() if usages[slot].registered}
+        else:
+            new.root = old.root
+        self._snapshot = new
 
     def match(self, event: Mapping[str, Any]) -> set[str]:
         """The names of the patterns that the event, a CloudEvent as JSON (``Event.to_dict()``), matches."""
-        return set(self._snapshot.match(event))
+        snapshot = self._snapshot
+        read = snapshot.read
+        known: Known = {}
+        found = read(event, known) if read else snapshot.first_read(event, len(self._registry.rules))
+        if snapshot.everywhere:
+            found += snapshot.everywhere
+        names: set[str] = set()
+        # A branch whose checks hold adds its members, which are looked at after all others.
+        for alternative in found:
+            for slot, values, test, condition in alternative.checks:
+                value = known.get(slot)
+                if value is None:
+                    value = value_at(condition.field, event, known)
+                if value in values:
+                    continue
+                if value is SEVERAL:
+                    if not one_fulfils(condition, known):
+                        break
+                elif test is None or not test(value):
+                    break
+            else:
+                if isinstance(alternative, Branch):
+                    found += alternative.members
+                elif not (SEVERAL in known or alternative.compares) or hold_together(alternative.groups, event, known):
+                    names.add(alternative.name)
+        return names

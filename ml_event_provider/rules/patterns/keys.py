@@ -1,27 +1,26 @@
 """The keys under which an alternative can be found by a value, and the values' keys.
 
 A value for which a predicate holds has every key of one of the predicate's *routes*. A key is ``(kind,
-what)``; an exact value is its own key, of kind ``=``.
+size, what)``.
 
-====== ========================= ==================================================
-kind   what                      asked by
-====== ========================= ==================================================
-``=``  the value                 exact values, ``exists: false`` (``ABSENT``)
-``^``  first characters          prefix, wildcard (``i^``: the same in folded form)
-``$``  last characters           suffix, wildcard (``i$``)
-``i=`` all, folded               equals-ignore-case
-``w``  a whole word within       wildcard (``iw``)
-``*``  some characters within    wildcard (``i*``)
-``4``  (bits, network number)    cidr and addresses (``6``)
-``~``  (exponent, grid cell)     numeric ranges with two bounds
-``>``  the bound                 numeric ranges with a lower bound only (``<`` upper)
-``?``  nothing                   all others: any value has this key
-====== ========================= ==================================================
+====== ======================================= =============================================
+kind   what                                    asked by
+====== ======================================= =============================================
+``=``  the value                               exact values
+``^``  so many first characters                prefix, wildcard (``i^``: in folded form)
+``$``  so many last characters                 suffix, wildcard (``i$``)
+``i=`` all, folded                             equals-ignore-case
+``/``  a piece between two slashes or ends     wildcard (also ``:``, ``-``, …; ``i/``, …)
+``*``  so many characters within               wildcard (``i*``)
+``4``  so many bits: the network's number      cidr and addresses (``6``)
+``~``  so large grid cells: the cell's number  numeric ranges with two bounds
+``>``  the bound                               numeric ranges with a lower bound only (``<`` upper)
+``?``  nothing                                 all others: any value has this key
+====== ======================================= =============================================
 """
 
 from __future__ import annotations
 
-import re
 from math import floor, frexp, isinf, ldexp
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,74 +30,116 @@ from ml_event_provider.rules.patterns.predicates import IgnoreCase, Network, Pre
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from ml_event_provider.rules.patterns.compiler import Leaf
     from ml_event_provider.rules.patterns.predicates import Predicate
 
-Key = tuple[str, Any]
+Key = tuple[str, int, Any]
 Route = tuple[Key, ...]
 
-ANY: Final[Key] = ("?", None)
-#: The sizes of a wildcard's inner pieces that are used as keys, and how many pieces or words are looked at.
-PIECE_SIZES: Final = (6, 3, 2, 1)
+ANY: Final[Key] = ("?", 0, None)
+#: What separates the pieces of a text, the best first.
+SEPARATORS: Final = "/:.-_ ,"
+#: The sizes of a wildcard's inner characters that are used as keys, and how many of them are looked at.
+SIZES: Final = (6, 3, 2, 1)
 MAX_PIECES: Final = 8
-
-#: Kinds whose keys are found without knowing their sizes.
-_SIZELESS: Final = ("w", "iw", "i=")
-_WORD: Final = re.compile(r"[^\W_]+")
+#: A range that holds a number is at least as wide as the gap to its neighbour in binary64: the number is less than
+#: 2**(size of the range's cells + LEAST).
+LEAST: Final = 55
 
 
 def routes(predicate: Predicate) -> list[Route]:
     """The ways to find an alternative by this predicate, each a set of keys to register under."""
-    if isinstance(predicate, Prefix):
-        return [(("^", predicate.text),)] if predicate.text else [(ANY,)]
-    if isinstance(predicate, Suffix):
-        return [(("$", predicate.text),)] if predicate.text else [(ANY,)]
-    if isinstance(predicate, IgnoreCase):
-        text = fold(predicate.text)
-        return [(("i" + predicate.where, text),)] if text or predicate.where == "=" else [(ANY,)]
-    if isinstance(predicate, Wildcard):
-        return list(_wildcard_routes(predicate)) or [(ANY,)]
-    if isinstance(predicate, Network):
-        return [((str(predicate.version), (predicate.bits, predicate.number)),)]
+    kind = type(predicate)
+    if kind is Wildcard:
+        return list(_wildcard_routes(predicate)) or [(ANY,)]  # type: ignore[arg-type]
+    key = ANY
     if isinstance(predicate, Range):
         return [_range_route(predicate)]
-    return [(ANY,)]
+    if isinstance(predicate, Prefix):
+        key = _start("^", predicate.text)
+    elif isinstance(predicate, Suffix):
+        key = _end("$", predicate.text)
+    elif isinstance(predicate, IgnoreCase):
+        text = fold(predicate.text)
+        key = {"=": ("i=", 0, text), "^": _start("i^", text), "$": _end("i$", text)}[predicate.where]
+    elif isinstance(predicate, Network):
+        return [((str(predicate.version), predicate.bits, predicate.number),)]
+    return [(key,)] if key[1] or key[0] == "i=" else [(ANY,)]
+
+
+def ways(leaf: Leaf) -> list[list[Route]]:
+    """For each thing that a leaf allows, the ways to find it."""
+    found: list[list[Route]] = [[(("=", 0, value),)] for value in leaf.values]
+    return found + [routes(predicate) for predicate in leaf.predicates] if leaf.predicates else found
+
+
+def is_sure(leaf: Leaf) -> bool:
+    """Whether each value that has one of the leaf's keys is what the leaf asks for."""
+    for predicate in leaf.predicates:
+        if isinstance(predicate, Prefix | Suffix):
+            length = len(predicate.text)
+            if not length or _size(length) < length:
+                return False
+        elif not isinstance(predicate, Network):
+            return False
+    return True
+
+
+def _size(length: int) -> int:
+    """The greatest size of keys that is at most so long; the longer, the fewer there are."""
+    step = 1 << max(0, length.bit_length() - 3)
+    return length // step * step
+
+
+def _start(kind: str, text: str) -> Key:
+    size = _size(len(text))
+    return kind, size, text[:size]
+
+
+def _end(kind: str, text: str) -> Key:
+    size = _size(len(text))
+    return kind, size, text[len(text) - size :]
 
 
 def _wildcard_routes(wildcard: Wildcard) -> Iterator[Route]:
     case = "i" if wildcard.folded else ""
     first, *middle, last = wildcard.parts
     if first:
-        yield ((case + "^", first),)
+        yield (_start(case + "^", first),)
     if last:
-        yield ((case + "$", last),)
-    words = [word for part in wildcard.parts for word in _whole_words(part)]
-    for word in words[-MAX_PIECES:]:
-        yield ((case + "w", word),)
-    if first or last or words:
+        yield (_end(case + "$", last),)
+    pieces = list(_whole_pieces(wildcard.parts))
+    for separator, piece in pieces[:MAX_PIECES]:
+        yield ((case + separator, 0, piece),)
+    if first or last or pieces:
         return
     for part in middle:
-        size = next((size for size in PIECE_SIZES if size <= len(part)), 0)
+        size = next((size for size in SIZES if size <= len(part)), 0)
         starts = len(part) - size
         step = max(1, starts // (MAX_PIECES - 1))
         for start in range(0, starts + 1, step) if size else ():
-            yield ((case + "*", part[start : start + size]),)
+            yield ((case + "*", size, part[start : start + size]),)
 
 
-def _whole_words(part: str) -> list[str]:
-    """The words of a piece that end within it: those at its ends may go on."""
-    return [found[0] for found in _WORD.finditer(part) if found.start() > 0 and found.end() < len(part)]
+def _whole_pieces(parts: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """The pieces that begin and end within a part behind a star, each with its separator."""
+    for separator in SEPARATORS:
+        for part in parts[1:]:
+            if separator in part:
+                for piece in part.split(separator)[1:-1]:
+                    if piece:
+                        yield separator, piece
 
 
 def _range_route(found: Range) -> Route:
     low, high = found.low, found.high
     if low is None:
-        return (("<", float(high or 0)),)
+        return (("<", 0, float(high or 0)),)
     if high is None or isinf(float(high) - float(low)):
-        return ((">", float(low)),)
-    # The cells are wider than the range, so it touches at most two of them.
-    exponent = frexp(float(high) - float(low))[1]
-    first, last = cell(low, exponent), cell(high, exponent)
-    return tuple(("~", (exponent, number)) for number in range(first, last + 1))
+        return ((">", 0, float(low)),)
+    # The cells are wider than half of the range, so it touches at most three of them.
+    exponent = frexp(float(high) - float(low))[1] - 1
+    return tuple(("~", exponent, number) for number in range(cell(low, exponent), cell(high, exponent) + 1))
 
 
 def cell(number: float, exponent: int) -> int:
@@ -106,72 +147,38 @@ def cell(number: float, exponent: int) -> int:
     return floor(ldexp(number, -exponent))
 
 
-def number_keys(value: float, exponents: tuple[int, ...]) -> list[tuple[int, int]]:
-    """The grid cells of a number."""
-    # A range that holds the number is at least as wide as the gap to its neighbour in binary64.
-    least = frexp(value)[1] - 54
-    return [(exponent, cell(value, exponent)) for exponent in exponents if exponent >= least]
+def least_size(value: float) -> int:
+    """The least size of cells of ranges that may hold the number."""
+    return frexp(value)[1] - LEAST
 
 
-def _starts(text: str, sizes: tuple[int, ...]) -> Iterable[str]:
-    length = len(text)
-    return [text[:size] for size in sizes if size <= length]
+def _pieces(separator: str) -> Callable[[str, int], Iterable[str]]:
+    return lambda text, size: text.split(separator)
 
 
-def _ends(text: str, sizes: tuple[int, ...]) -> Iterable[str]:
-    length = len(text)
-    return [text[length - size :] for size in sizes if size <= length]
-
-
-def _pieces(text: str, sizes: tuple[int, ...]) -> Iterable[str]:
-    length = len(text)
-    return {text[at : at + size] for size in sizes for at in range(length - size + 1)}
-
-
-def _words(text: str, sizes: tuple[int, ...]) -> Iterable[str]:
-    return set(_WORD.findall(text))
-
-
-def _whole(text: str, sizes: tuple[int, ...]) -> Iterable[str]:
-    return (text,)
-
-
-def _networks(version: int) -> Callable[[str, tuple[int, ...]], Iterable[tuple[int, int]]]:
-    def networks(text: str, sizes: tuple[int, ...]) -> Iterable[tuple[int, int]]:
+def _network(version: int) -> Callable[[str, int], Iterable[int]]:
+    def network(text: str, size: int) -> Iterable[int]:
         found = address(text)
-        if found is None or found[0] != version:
-            return ()
-        return [(size, found[1] >> (BITS[version] - size)) for size in sizes]
+        return () if found is None or found[0] != version else (found[1] >> (BITS[version] - size),)
 
-    return networks
+    return network
 
 
-_PLAIN: Final[dict[str, Callable[[str, tuple[int, ...]], Iterable[Any]]]] = {
-    "^": _starts,
-    "$": _ends,
-    "w": _words,
-    "*": _pieces,
-    "=": _whole,
-    "4": _networks(4),
-    "6": _networks(6),
+def _folded(keys: Callable[[str, int], Iterable[str]]) -> Callable[[str, int], Iterable[str]]:
+    return lambda text, size: keys(fold(text), size)
+
+
+_PLAIN: Final[dict[str, Callable[[str, int], Iterable[str]]]] = {
+    "^": lambda text, size: (text[:size],),
+    "$": lambda text, size: (text[-size:],),
+    "=": lambda text, size: (text,),
+    "*": lambda text, size: {text[at : at + size] for at in range(len(text) - size + 1)},
+} | {separator: _pieces(separator) for separator in SEPARATORS}
+
+#: What a string has as keys of each kind but ``=``, of one size.
+TEXT_KEYS: Final[dict[str, Callable[[str, int], Iterable[Any]]]] = {
+    **{kind: keys for kind, keys in _PLAIN.items() if kind != "="},
+    **{"i" + kind: _folded(keys) for kind, keys in _PLAIN.items()},
+    "4": _network(4),
+    "6": _network(6),
 }
-
-
-def _folded(
-    keys: Callable[[str, tuple[int, ...]], Iterable[Any]],
-) -> Callable[[str, tuple[int, ...]], Iterable[Any]]:
-    return lambda text, sizes: keys(fold(text), sizes)
-
-
-#: What a string has as keys of each kind, of the sizes that are in use.
-TEXT_KEYS: Final = {kind: keys for kind, keys in _PLAIN.items() if kind != "="} | {
-    "i" + kind: _folded(keys) for kind, keys in _PLAIN.items() if kind not in ("4", "6")
-}
-
-
-def size_of(key: Key) -> int:
-    """The size of a key, for the kinds whose keys are found by their size; else 0."""
-    kind, what = key
-    if kind in ("4", "6", "~"):
-        return int(what[0])
-    return len(what) if isinstance(what, str) and kind not in _SIZELESS else 0

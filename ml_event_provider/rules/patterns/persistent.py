@@ -6,7 +6,7 @@ from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable
+    from collections.abc import Hashable, Iterable, Iterator
 
 V = TypeVar("V")
 
@@ -35,6 +35,16 @@ class PersistentMap(Generic[V]):
         """The values at those of the keys that are there."""
         shards, mask = self._shards, self._mask
         return [value for key in keys if (value := shards[hash(key) & mask].get(key)) is not None]
+
+    def items(self) -> Iterator[tuple[Hashable, V]]:
+        """All keys with their values."""
+        for shard in self._shards:
+            yield from shard.items()
+
+    def values(self) -> Iterator[V]:
+        """The values of all keys."""
+        for shard in self._shards:
+            yield from shard.values()
 
     def with_item(self, key: Hashable, value: V) -> PersistentMap[V]:
         """This map with ``value`` at ``key``."""

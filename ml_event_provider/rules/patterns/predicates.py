@@ -122,18 +122,25 @@ class Wildcard:
 
     parts: tuple[str, ...]
     folded: bool = False
+    _inner: tuple[str, ...] = field(init=False, compare=False, repr=False)
+    _least: int = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_inner", self.parts[1:-1])
+        object.__setattr__(self, "_least", len(self.parts[0]) + len(self.parts[-1]))
 
     def test(self, value: Plain) -> bool:
         """Whether the value is so."""
         if not isinstance(value, str):
             return False
-        text = fold(value) if self.folded else value
-        first, *middle, last = self.parts
-        if len(text) < len(first) + len(last) or not (text.startswith(first) and text.endswith(last)):
+        if self.folded:
+            value = fold(value)
+        first, last = self.parts[0], self.parts[-1]
+        if len(value) < self._least or not (value.startswith(first) and value.endswith(last)):
             return False
-        at, end = len(first), len(text) - len(last)
-        for part in middle:
-            at = text.find(part, at, end)
+        at, end = len(first), len(value) - len(last)
+        for part in self._inner:
+            at = value.find(part, at, end)
             if at < 0:
                 return False
             at += len(part)

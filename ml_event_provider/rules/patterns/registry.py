@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from ml_event_provider.rules.patterns.alternatives import Alternative, Condition
-from ml_event_provider.rules.patterns.keys import Key, Route, size_of
-from ml_event_provider.rules.patterns.predicates import AnythingBut, Present, SameEvent
-from ml_event_provider.rules.patterns.table import MAX_TOLD_APART, Table
-from ml_event_provider.rules.patterns.usage import Usage, change_count, counted_keys, named_values, ways
+from ml_event_provider.rules.patterns.keys import Key, is_sure
+from ml_event_provider.rules.patterns.predicates import SameEvent
+from ml_event_provider.rules.patterns.table import Table
+from ml_event_provider.rules.patterns.tree import Field
+from ml_event_provider.rules.patterns.usage import Usage
 
 if TYPE_CHECKING:
     from ml_event_provider.rules.patterns import compiler
 
-#: When so many rules use a key, those registered under it are looked at again.
-_CROWDED: Final = frozenset({4, 32, 256, 2048, 16_384})
-
-
 #: An alternative, the slot of its keys and the keys that it is registered under.
 Registration = tuple[Alternative, int, tuple[Key, ...]]
+#: The slot of an alternative that no value leads to.
+EVERYWHERE = -1
 
 
 class Registry:
@@ -30,64 +28,40 @@ class Registry:
         self.slots: dict[str, int] = {}
         self.usages: list[Usage] = []
         self.free: list[int] = []
-        self.conditions: dict[tuple[int, compiler.Leaf], Condition] = {}
 
-    def edit(self, tables: list[Table]) -> Edit:
+    def edit(self, tables: list[Table], everywhere: tuple[Alternative, ...]) -> Edit:
         """Begin a change of the index that has these tables."""
-        return Edit(self, tables.copy())
+        return Edit(self, tables.copy(), everywhere)
 
 
 class Edit:
-    """One change: some rules are removed and added, then ``tables`` is what the new snapshot reads."""
+    """One change: rules are removed and added, then ``tables`` and ``everywhere`` are what a snapshot reads."""
 
-    def __init__(self, registry: Registry, tables: list[Table]) -> None:
+    def __init__(self, registry: Registry, tables: list[Table], everywhere: tuple[Alternative, ...]) -> None:
         self.registry = registry
-        self._tables = tables
+        self.tables = tables
+        #: The alternatives to look at for each event.
+        self.everywhere = everywhere
+        self.ways_changed = False
         self._touched: set[int] = set()
-        self.paths_changed = False
         self._crowded: list[tuple[int, Key]] = []
-
-    @property
-    def tables(self) -> list[Table]:
-        """The tables, those that changed without memories."""
-        for slot in self._touched:
-            self._tables[slot].forget()
-        return self._tables
-
-    def _table(self, slot: int) -> Table:
-        """The table of a slot, to be changed."""
-        if slot not in self._touched:
-            self._touched.add(slot)
-            self._tables[slot] = self._tables[slot].copy()
-        return self._tables[slot]
 
     def add(self, name: str, alternatives: list[compiler.Alternative]) -> None:
         """Add a rule that is not there."""
-        registrations = []
-        for groups in alternatives:
-            bound = tuple(tuple(self._condition(path, leaf) for path, leaf in group.items()) for group in groups)
-            alternative = Alternative(name, bound)
-            slot, keys = self._rarest(alternative)
-            self._register(slot, keys, alternative)
-            registrations.append((alternative, slot, keys))
-        self.registry.rules[name] = tuple(registrations)
-        for slot, key in self._crowded:
-            self._spread(slot, key)
-        self._crowded.clear()
-
-    def _spread(self, slot: int, key: Key) -> None:
-        """Find rarer keys for the alternatives that were registered under a key before it became common."""
-        for alternative in self._tables[slot].bucket(key):
-            rules = self.registry.rules
-            found = rules[alternative.name]
-            number = next(at for at, each in enumerate(found) if each[0] is alternative)
-            _, old_slot, old_keys = found[number]
-            new_slot, new_keys = self._rarest(alternative)
-            if (new_slot, new_keys) != (old_slot, old_keys):
-                self._unregister(old_slot, old_keys, alternative)
-                self._register(new_slot, new_keys, alternative)
-                moved = (alternative, new_slot, new_keys)
-                rules[alternative.name] = (*found[:number], moved, *found[number + 1 :])
+        self.registry.rules[name] = tuple(
+            [
+                self._register(
+                    name,
+                    tuple([tuple([self._condition(path, leaf) for path, leaf in group.items()]) for group in groups]),
+                )
+                for groups in alternatives
+            ]
+        )
+        if self._crowded:
+            for slot, key in self._crowded:
+                for alternative in self.tables[slot].bucket(key):
+                    self._move(alternative)
+            self._crowded.clear()
 
     def remove(self, name: str) -> bool:
         """Remove a rule, if it is there."""
@@ -95,135 +69,116 @@ class Edit:
         if registrations is None:
             return False
         for alternative, slot, keys in registrations:
-            self._unregister(slot, keys, alternative)
+            self._unregister(alternative, slot, keys)
             for condition in alternative.conditions:
                 self._release(condition)
         return True
 
-    def _unregister(self, slot: int, keys: tuple[Key, ...], alternative: Alternative) -> None:
-        usage = self.registry.usages[slot]
+    def _move(self, alternative: Alternative) -> None:
+        """Register an alternative anew, under keys that are rarer since then."""
+        rules = self.registry.rules
+        found = [*rules[alternative.name]]
+        number = next(at for at, each in enumerate(found) if each[0] is alternative)
+        self._unregister(*found[number])
+        found[number] = self._register(alternative.name, alternative.groups)
+        rules[alternative.name] = tuple(found)
+
+    def _register(self, name: str, groups: tuple[tuple[Condition, ...], ...]) -> Registration:
+        """Make an alternative and let the keys lead to it by which the fewest other rules are found."""
+        conditions = groups[0] if len(groups) == 1 else tuple([item for group in groups for item in group])
+        usages = self.registry.usages
+        best: tuple[int, int, list[Key]] | None = None
+        rarest = None
+        for condition in conditions:
+            # A missing field has no key.
+            if not condition.absent:
+                found = usages[condition.field.slot].best(condition.leaf)
+                if best is None or found[:2] < best[:2]:
+                    best, rarest = found, condition
+        if best is None or rarest is None:
+            alternative = Alternative(name, groups, conditions)
+            self.everywhere = (*self.everywhere, alternative)
+            return alternative, EVERYWHERE, ()
+        asked = [item for item in conditions if item is not rarest] if is_sure(rarest.leaf) else [*conditions]
+        if len(asked) > 1:
+            # The cheap first, and of these the ones that fail most.
+            asked.sort(key=lambda item: (item.leaf.predicates != (), -len(usages[item.field.slot].values)))
+        alternative = Alternative(name, groups, asked)
+        slot = rarest.field.slot
+        table = self._table(slot)
+        for key in best[2]:
+            table.register(key, alternative)
+        usage = usages[slot]
+        self.ways_changed = self.ways_changed or not usage.registered
+        usage.registered += len(best[2])
+        return alternative, slot, tuple(best[2])
+
+    def _unregister(self, alternative: Alternative, slot: int, keys: tuple[Key, ...]) -> None:
+        if slot == EVERYWHERE:
+            self.everywhere = tuple(other for other in self.everywhere if other is not alternative)
+            return
         table = self._table(slot)
         for key in keys:
             table.unregister(key, alternative)
-            self._count_size(usage, table, key, -1)
-
-    def _register(self, slot: int, keys: tuple[Key, ...], alternative: Alternative) -> None:
         usage = self.registry.usages[slot]
-        table = self._table(slot)
-        for key in keys:
-            table.register(key, alternative)
-            self._count_size(usage, table, key, 1)
+        usage.registered -= len(keys)
+        self.ways_changed = self.ways_changed or not usage.registered
 
-    def _count_size(self, usage: Usage, table: Table, key: Key, change: int) -> None:
-        kind = key[0]
-        if kind in ("=", "?", ">", "<"):
-            return
-        size = kind, size_of(key)
-        usage.sizes[size] += change
-        if usage.sizes[size] == (1 if change > 0 else 0):
-            if change < 0:
-                del usage.sizes[size]
-            used: dict[str, list[int]] = {}
-            for kind, number in sorted(usage.sizes):
-                used.setdefault(kind, []).append(number)
-            table.exponents = tuple(used.pop("~", ()))
-            table.sizes = {kind: tuple(numbers) for kind, numbers in used.items()}
-
-    def _rarest(self, alternative: Alternative) -> tuple[int, tuple[Key, ...]]:
-        """The slot and keys by which the fewest other rules are found."""
-        usages = self.registry.usages
-        # A field may be absent from one array element and present in another: its key would not be seen.
-        conditions = [item for item in alternative.conditions if not item.absent] or alternative.conditions
-        rarest = conditions[0]
-        if len(conditions) > 1:
-            rarest = min(conditions, key=lambda item: usages[item.slot].rank(item))
-        usage = usages[rarest.slot]
-        keys: list[Key] = []
-        for choices in ways(rarest):
-            best: Route = min(choices, key=usage.cost_of_way)
-            keys.extend(best)
-        return rarest.slot, tuple(dict.fromkeys(keys))
+    def _table(self, slot: int) -> Table:
+        """The table of a slot, to be changed."""
+        if slot not in self._touched:
+            self._touched.add(slot)
+            self.tables[slot] = self.tables[slot].copy()
+        return self.tables[slot]
 
     def _condition(self, path: str, leaf: compiler.Leaf) -> Condition:
         """The condition of a leaf, counted once more."""
-        slot = self._slot(path)
-        condition = self.registry.conditions.get((slot, leaf))
+        slot = self.registry.slots.get(path)
+        usage = self._usage(path) if slot is None else self.registry.usages[slot]
+        condition = usage.conditions.get(leaf)
         if condition is None:
-            asked = leaf.predicates[0] if leaf.predicates else None
-            other = self._slot(asked.path) if isinstance(asked, SameEvent) else -1
-            condition = self.registry.conditions[slot, leaf] = Condition(slot, leaf, other)
-            self._tell_apart(condition, 1)
+            other = None
+            if leaf.predicates and isinstance(leaf.predicates[0], SameEvent):
+                compared = self._usage(leaf.predicates[0].path)
+                compared.uses += 1
+                other = compared.field
+            condition = usage.conditions[leaf] = Condition(usage.field, leaf, other)
         condition.uses += 1
-        usage = self.registry.usages[slot]
         usage.uses += 1
-        for value in named_values(condition):
-            if change_count(usage.known, value, 1):
-                self._table(slot).name(value, named=True)
-            elif usage.known[value] in _CROWDED:
-                self._crowded.append((slot, ("=", value)))
-        for key in counted_keys(condition):
-            usage.keys[key] = usage.keys.get(key, 0) + 1
-            if usage.keys[key] in _CROWDED:
-                self._crowded.append((slot, key))
+        crowded = usage.count(leaf, 1)
+        if crowded:
+            self._crowded += [(usage.field.slot, key) for key in crowded]
         return condition
 
     def _release(self, condition: Condition) -> None:
-        registry = self.registry
-        usage = registry.usages[condition.slot]
-        for value in named_values(condition):
-            if change_count(usage.known, value, -1):
-                self._table(condition.slot).name(value, named=False)
-        for key in counted_keys(condition):
-            usage.keys[key] -= 1
-            if not usage.keys[key]:
-                del usage.keys[key]
-        usage.uses -= 1
+        usage = self.registry.usages[condition.field.slot]
+        usage.count(condition.leaf, -1)
         condition.uses -= 1
-        if condition.uses:
-            return
-        del registry.conditions[condition.slot, condition.leaf]
-        self._tell_apart(condition, -1)
-        for slot in (condition.slot, condition.other):
-            if slot >= 0 and not registry.usages[slot].uses and not registry.usages[slot].comparisons:
-                self._free(slot)
+        if not condition.uses:
+            del usage.conditions[condition.leaf]
+            if condition.other is not None:
+                self._drop(self.registry.usages[condition.other.slot])
+        self._drop(usage)
 
-    def _tell_apart(self, condition: Condition, change: int) -> None:
-        """Let the fields' tables know that a condition looks at them, or no longer does."""
-        slot = condition.slot
-        usage = self.registry.usages[slot]
-        if condition.other >= 0:
-            for each in {slot, condition.other}:
-                self.registry.usages[each].comparisons += change
-                self._table(each).single = self.registry.usages[each].comparisons > 0
-            return
-        for predicate in condition.leaf.predicates:
-            plain = isinstance(predicate, Present) or (isinstance(predicate, AnythingBut) and not predicate.predicates)
-            if not plain and change_count(usage.predicates, predicate, change):
-                # More than the table tells apart need not be there.
-                self._table(slot).predicates = tuple(islice(usage.predicates, MAX_TOLD_APART + 1))
-
-    def _slot(self, path: str) -> int:
+    def _usage(self, path: str) -> Usage:
+        """The usage of a path, new if it is."""
         registry = self.registry
         slot = registry.slots.get(path)
-        if slot is None:
-            if registry.free:
-                slot = registry.free.pop()
-                registry.usages[slot] = Usage(path)
-                self._tables[slot] = Table()
-            else:
-                slot = len(registry.usages)
-                registry.usages.append(Usage(path))
-                self._tables.append(Table())
-            self._touched.add(slot)
-            registry.slots[path] = slot
-            self.paths_changed = True
-        return slot
+        if slot is not None:
+            return registry.usages[slot]
+        if registry.free:
+            slot = registry.free.pop()
+            registry.usages[slot] = Usage(Field(path, slot))
+        else:
+            slot = len(registry.usages)
+            registry.usages.append(Usage(Field(path, slot)))
+            self.tables.append(Table())
+        registry.slots[path] = slot
+        return registry.usages[slot]
 
-    def _free(self, slot: int) -> None:
-        registry = self.registry
-        path = registry.usages[slot].path
-        if registry.slots.pop(path, None) is not None:
-            registry.free.append(slot)
-            self._tables[slot] = Table()
-            self._touched.add(slot)
-            self.paths_changed = True
+    def _drop(self, usage: Usage) -> None:
+        """Count one use less."""
+        usage.uses -= 1
+        if not usage.uses:
+            del self.registry.slots[usage.field.path]
+            self.registry.free.append(usage.field.slot)

@@ -1,60 +1,86 @@
-"""The tree of the paths that rules look at."""
+"""The paths that rules look at, and their tree."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+#: A node with more children than this may have many more than an object has fields.
+_WIDE: Final = 8
+
+
+class Field:
+    """One path, with its number. A dot in an event's field name is the same as a nested object."""
+
+    __slots__ = ("name", "outer", "path", "slot", "steps")
+
+    def __init__(self, path: str, slot: int) -> None:
+        self.path = path
+        self.slot = slot
+        names = path.split(".")
+        self.name = names[-1]
+        #: Of a path of two names, the first.
+        self.outer = names[0] if len(names) == 2 else None
+        #: At each level: the name of the path there, the names with dots that are on it as well, and the path
+        #: so far.
+        self.steps = tuple(
+            (
+                name,
+                tuple(".".join(names[at:end]) for end in range(at + 2, len(names) + 1)),
+                ".".join(names[:at]),
+            )
+            for at, name in enumerate(names)
+        )
+
 
 class Node:
-    """One field of the tree of paths. ``slot`` numbers the path that ends here, or is -1."""
+    """One field name of the tree of paths. ``slot`` is the number of the path that ends here, or -1."""
 
-    __slots__ = ("children", "count", "dotted", "fields", "slot")
+    __slots__ = ("children", "dotted", "fields", "slot", "wide")
 
     def __init__(self) -> None:
         self.slot = -1
-        #: How many paths end here or below.
-        self.count = 0
         self.children: dict[str, Node] = {}
-        self.fields: tuple[tuple[str, int, Node], ...] = ()
+        #: Name, slot and node of each child; no node if nothing is below.
+        self.fields: tuple[tuple[str, int, Node | None], ...] = ()
+        self.wide = False
         #: All fields two or more levels below, by their dotted name.
         self.dotted: dict[str, Node] = {}
 
 
 def build(paths: Mapping[str, int]) -> Node:
-    """The tree of paths with their slots. A dot in an event's field name is the same as a nested object."""
+    """The tree of some paths with their slots."""
     root = Node()
+    nodes = [root]
     for path, slot in paths.items():
         node = root
         passed: list[tuple[Node, str]] = []
         for name in path.split("."):
-            node.count += 1
             passed = [(above, f"{done}.{name}") for above, done in passed]
-            child = node.children.setdefault(name, Node())
+            child = node.children.get(name)
+            if child is None:
+                child = node.children[name] = Node()
+                nodes.append(child)
             for above, done in passed:
                 above.dotted[done] = child
             passed.append((node, name))
             node = child
         node.slot = slot
-        node.count += 1
-    _finish(root)
+    for node in nodes:
+        node.fields = tuple([_field(name, child) for name, child in node.children.items()])
+        node.wide = len(node.fields) > _WIDE
     return root
 
 
-def _finish(root: Node) -> None:
-    todo = [root]
-    while todo:
-        node = todo.pop()
-        node.fields = tuple((name, child.slot, child) for name, child in node.children.items())
-        todo.extend(node.children.values())
+def _field(name: str, node: Node) -> tuple[str, int, Node | None]:
+    return name, node.slot, node if node.children else None
 
 
-def fields_of(node: Node, document: Mapping[str, Any]) -> Iterable[tuple[str, int, Node]]:
-    """The fields of a node that are worth looking up in an object."""
-    fields = node.fields
-    if len(fields) <= 8 or len(fields) <= 2 * len(document):
-        return fields
+def fields_of(node: Node, document: Mapping[str, Any]) -> Iterable[tuple[str, int, Node | None]]:
+    """The fields of a wide node that are worth looking up in an object."""
+    if len(node.fields) <= 2 * len(document):
+        return node.fields
     children = node.children
-    return [(name, children[name].slot, children[name]) for name in document if name in children]
+    return [_field(name, children[name]) for name in document if name in children]

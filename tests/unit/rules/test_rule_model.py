@@ -162,7 +162,7 @@ def test_the_schema_describes_what_files_may_hold() -> None:
     schema = rule_json_schema()
     assert json.loads(json.dumps(schema)) == schema
     assert set(schema["properties"]) == set(Rule.model_fields)
-    assert schema["required"] == ["name", "targets"]
+    assert schema["required"] == ["name"]
     assert schema["additionalProperties"] is False
     assert schema["properties"]["severity"]["enum"] == ["info", "warning", "error", "critical"]
     forms = schema["$defs"]["RuleTarget"]["anyOf"]

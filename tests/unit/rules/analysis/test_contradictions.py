@@ -41,6 +41,8 @@ def both(*parts: dict[str, Any]) -> dict[str, Any]:
         ({"type": {"name": ["x"]}}, "type.name: no event has a value there"),
         ({"detail-type": ["x"]}, "detail-type: no event has a value there"),
         ({"data": [{"exists": True}]}, "data: no event has a value there; it is an object"),
+        ({"type": [{"exists": False}]}, "type: every event has it"),
+        ({"type": [5]}, "type: 5 never matches; it is a text"),
         ({"type": ["airflow.dag_run.sucess"]}, "type: the catalogue has no event type for"),
         (both({"type": [{"prefix": "airflow."}]}, {"type": [{"prefix": "ml."}]}), "type: no value is of"),
         (both(FAILED, {"data": {"state": ["a"]}}, {"data.state": ["b"]}), "data.state: no value is of"),
@@ -88,7 +90,7 @@ def test_a_contradiction_is_found_and_named(pattern: dict[str, Any], reason: str
             both({"type": ["com.example"]}, {"data": {"state": ["a"]}}, {"data": {"state": ["b"]}}),
             {"data": {"state": ["a", "b"]}},
         ),
-        ({"data": {"a": ["x"], "a.b": ["y"]}}, {"data": {"a": ["x", {"b": "y"}]}}),
+        (both({"data": {"a": ["x"]}}, {"data": {"a.b": ["y"]}}), {"data": {"a": ["x", {"b": "y"}]}}),
         # An object is no value.
         ({"data": {"a": [{"exists": False}], "a.b": ["y"]}}, {"data": {"a": {"b": "y"}}}),
         # Missing from one element of an array, and in another.

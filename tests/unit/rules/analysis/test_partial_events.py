@@ -75,7 +75,11 @@ def test_large_numbers_are_not_told_apart() -> None:
 
 
 def test_too_many_choices_are_given_up() -> None:
-    rows = [dict.fromkeys("abcdef", row) for row in range(40)]
-    pattern = {"rows": {name: [{"exists": True}] for name in "abcde"} | {"f": [-1]}}
-    assert not may_match({"rows": {"f": [-1]}}, {"rows": rows})
-    assert may_match(pattern, {"rows": [rows, *rows, [[row, row] for row in rows]] * 9 + [UNKNOWN]})
+    """Six arrays whose elements may be combined at will, and two fields that no element has together."""
+    arrays = {name: [{"x": number} for number in range(40)] for name in "abcdef"}
+    rows = [{"left": number % 2, "right": number % 2} for number in range(100)]
+    pattern = {"rows": {"left": [0], "right": [1]}}
+    partial = {**arrays, "rows": rows}
+    assert not may_match(pattern, partial)
+    assert not may_match({"a": {"x": [{"exists": True}]}, "b": {"x": [-1]}}, partial)
+    assert may_match({name: {"x": [{"exists": True}]} for name in arrays} | pattern, partial)

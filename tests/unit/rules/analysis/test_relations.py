@@ -40,6 +40,7 @@ def data(**fields: Any) -> dict[str, Any]:
         ({**FAILED, "data": {"dag_id": [{"exists": True}]}}, FAILED, "equal"),
         (FAILED, {"type": [{"suffix": ".failed"}]}, "a_in_b"),
         ({**FAILED, "source": ["x"]}, FAILED, "a_in_b"),
+        (data(s=["x"]), data(s=["x", {"exists": False}]), "a_in_b"),
         (data(s=["abc"]), data(s=[{"equals-ignore-case": "ABC"}]), "a_in_b"),
         (data(n=[{"numeric": [">", 5]}]), data(n=[{"numeric": [">=", 5]}]), "a_in_b"),
         (data(n=[5]), data(n=[{"anything-but": [4]}]), "a_in_b"),
@@ -98,7 +99,7 @@ def test_a_preset_has_a_witness_of_its_types(name: str) -> None:
 @pytest.mark.parametrize(
     ("pattern", "found"),
     [
-        (data(n=[{"compare-field": ["<", "data.m"]}], m=[{"numeric": [">", 0, "<=", 2]}]), {"n": 0, "m": 1}),
+        (data(n=[{"compare-field": ["<", "data.m"]}], m=[{"numeric": [">", 0, "<=", 2]}]), {"n": 1, "m": 2}),
         (data(n=[{"compare-field": ["=", "data.m"]}], m=["x"]), {"n": "x", "m": "x"}),
         (both(data(tags=["a"]), data(tags=["b"])), {"tags": ["a", "b"]}),
         ({**DRIFT, **data(columns={"column": ["a"], "value": [1]})}, {"columns": [{"column": "a", "value": 1}]}),

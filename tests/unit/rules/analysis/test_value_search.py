@@ -91,6 +91,8 @@ def test_the_shortest_text_is_found(wanted: list[Any], expected: str | None) -> 
         ([[{"numeric": [">=", 3]}], [{"numeric": ["<=", 3]}], [{"anything-but": 3}]], {NUMBER}, False),
         ([[{"numeric": [">", 2**53]}]], {INTEGER}, True),
         ([[{"numeric": [">", 0]}], [{"numeric": ["<", 5e-324]}]], {NUMBER}, False),
+        ([[{"prefix": "a"}, -1e300]], {NUMBER}, True),
+        ([[{"prefix": "a"}, 1e300]], {INTEGER}, True),
         ([[{"cidr": "10.0.0.0/8"}], [{"cidr": "10.1.0.0/16"}]], {STRING}, True),
         ([[{"cidr": "10.0.0.0/16"}], ["10.1.0.0"]], {STRING}, False),
         ([["010.0.0.1"], ["10.0.0.1"]], {STRING}, True),
@@ -109,6 +111,12 @@ def test_every_number_that_no_range_holds_is_thought_of() -> None:
     """12345678901234567891 is a number, and is neither below 0 nor at least 0 to a rule."""
     ranges = Demand([{"numeric": ["<", 0]}, {"numeric": [">=", 0]}])
     assert search([Demand([{"exists": True}])], [ranges], frozenset({NUMBER})).values
+
+
+def test_nothing_is_claimed_of_a_wildcard_in_any_case_that_has_no_star() -> None:
+    """Whether ``STRASSE`` is the same as ``straße`` to it, is not for this search to say."""
+    wanted = [Demand([{"equals-ignore-case": "stra\u00dfe"}]), Demand([{"prefix": "STRA"}])]
+    assert search(wanted, [Demand([{"wildcard": {"equals-ignore-case": "STRASSE"}}])]).possible
 
 
 def test_too_large_a_question_is_given_up() -> None:

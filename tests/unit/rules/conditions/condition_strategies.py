@@ -112,9 +112,7 @@ def thresholds(draw: st.DrawFn) -> Case:
     options = {"count": draw(st.integers(1, 4)), "within": draw(ticks(1, 8)), "lateness": draw(ticks(0, 6))}
     distinct = draw(st.booleans())
     condition = seconds(options, "within", "lateness") | ({"distinct": "data.value"} if distinct else {})
-    return Case(
-        {"threshold": condition}, SlowThreshold, options | {"distinct": distinct}, lateness=options["lateness"]
-    )
+    return Case({"threshold": condition}, SlowThreshold, options | {"distinct": distinct}, lateness=options["lateness"])
 
 
 @st.composite
@@ -229,7 +227,8 @@ raw_steps = st.tuples(
 
 
 def streams(case: Case) -> st.SearchStrategy[list[Step]]:
-    return st.lists(raw_steps, max_size=25).map(lambda raw: list(_steps(case, raw)))
+    raws = st.one_of(st.lists(raw_steps, max_size=6), st.lists(raw_steps, min_size=8, max_size=25))
+    return raws.map(lambda raw: list(_steps(case, raw)))
 
 
 def _steps(case: Case, raw: list[tuple[int, int, str, bool, Any]]) -> Iterator[Step]:

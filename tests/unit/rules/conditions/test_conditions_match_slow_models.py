@@ -12,7 +12,12 @@ from ml_event_provider.rules.engine import MemoryStates
 from tests.unit.rules.conditions.condition_strategies import CASES, Case, Step, streams
 from tests.unit.rules.engine.driving import Driver, Said, tick_of
 
-PROFILE = settings(max_examples=int(__import__("os").environ.get("ME","120")), deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+PROFILE = settings(
+    max_examples=int(__import__("os").environ.get("ME", "120")),
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    derandomize=True,
+)
 
 #: All that a stream may still cause has come this many ticks after its last event.
 REST = 30

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from ml_event_provider.rules.engine import Arrival
 
 TASK_FAILED = "airflow.task_instance.failed"
-TYPES = (FAILED, SUCCESS, TASK_FAILED)
 
 
 def durations(smallest: int, largest: int) -> st.SearchStrategy[int]:
@@ -63,12 +62,9 @@ resolves = st.one_of(
     st.fixed_dictionaries({"after": durations(1, 8)}, optional={"on": st.just(SUCCESS)}),
 )
 optional_parts: dict[str, st.SearchStrategy[Any]] = {
-    "resolve": resolves,
     "repeat": durations(1, 8),
-    "cooldown": st.one_of(
-        durations(1, 12), st.fixed_dictionaries({"for": durations(1, 12)}, optional={"by": fields})
-    ),
-    "flapping": st.fixed_dictionaries({"changes": st.integers(2, 4), "within": durations(2, 20)}),
+    "cooldown": st.one_of(durations(1, 12), st.fixed_dictionaries({"for": durations(1, 12)}, optional={"by": fields})),
+    "flapping": st.fixed_dictionaries({"changes": st.integers(2, 3), "within": durations(6, 30)}),
     "escalate": st.lists(
         st.fixed_dictionaries({"after": durations(1, 12), "targets": st.just("boss")}), min_size=1, max_size=2
     ),
@@ -83,16 +79,18 @@ optional_parts: dict[str, st.SearchStrategy[Any]] = {
 def rules(draw: st.DrawFn, name: str = "rule") -> dict[str, Any]:
     """A rule as a file has it."""
     rule: dict[str, Any] = {"name": name, "on": FAILED, "targets": draw(st.lists(targets, min_size=1, max_size=2))}
-    by = draw(st.sampled_from([None, "data.key", [], ["data.key", "data.run"]]))
+    by = draw(st.sampled_from([None, "data.key", "data.key", [], ["data.key", "data.run"]]))
     if by is not None:
         rule["by"] = by
-    if draw(st.booleans()):
+    if draw(st.sampled_from([False, True, True])):
         case: Case = draw(st.one_of(*CASES.values()))
         rule["condition"] = case.condition
         if case.expected:
             rule["by"] = "data.key"
     chosen = draw(st.lists(st.sampled_from(sorted(optional_parts)), max_size=4, unique=True))
     rule |= {part: draw(optional_parts[part]) for part in chosen} | draw(gatherings)
+    if "flapping" in chosen or draw(st.booleans()):
+        rule["resolve"] = draw(resolves)
     Rule.model_validate(rule)
     return rule
 
@@ -118,8 +116,8 @@ silences = st.sampled_from(
 _raw = st.tuples(
     st.sampled_from([0, 0, 1, 1, 1, 2, 3, 5, 9]),
     st.sampled_from([-1, 0, 0, 0, 0, 1, 2, 4, 8, 12]),
-    st.sampled_from(TYPES + TYPES[:1] * 3),
-    st.sampled_from("aab"),
+    st.sampled_from([FAILED, FAILED, FAILED, SUCCESS, SUCCESS, TASK_FAILED]),
+    st.sampled_from("aaab"),
     st.sampled_from("12"),
     st.integers(-2, 4),
 )
@@ -133,4 +131,5 @@ def _arrivals(raw: list[tuple[int, int, str, str, str, int]]) -> list[Arrival]:
     return found
 
 
-streams = st.lists(_raw, max_size=25).map(_arrivals)
+_many = st.lists(_raw, min_size=10, max_size=30)
+streams = st.one_of(st.lists(_raw, max_size=6), _many, _many).map(_arrivals)

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from ml_event_provider.rules.engine import MemoryStates
 from ml_event_provider.rules.engine.output import Kind
-from tests.unit.rules.engine.driving import Driver, JsonStates, Said, at, rule_set, tick_of
+from tests.unit.rules.engine.driving import CountedStates, Driver, JsonStates, Said, at, rule_set, tick_of
 from tests.unit.rules.engine.rule_strategies import rules, silences, streams
 
 if TYPE_CHECKING:
-    from ml_event_provider.rules.engine import Arrival, Place
+    from ml_event_provider.rules.engine import Arrival
     from ml_event_provider.rules.ruleset import RuleSet
 
 PROFILE = settings(
@@ -25,19 +24,6 @@ PROFILE = settings(
 )
 
 REST = 40
-#: Far more moments than so short a stream can make due.
-MOST_DUE = 3000
-
-
-class Counted(MemoryStates):
-    """Ends an engine that runs in circles."""
-
-    left = MOST_DUE
-
-    def pop_due(self, moment: float) -> tuple[float, Place] | None:
-        self.left -= 1
-        assert self.left, "the same is due again and again"
-        return super().pop_due(moment)
 
 
 def end_of(arrivals: list[Arrival]) -> int:
@@ -45,7 +31,7 @@ def end_of(arrivals: list[Arrival]) -> int:
 
 
 def straight(found: RuleSet, arrivals: list[Arrival], limit: int = 0) -> Said:
-    return Driver(found, Counted(), limit).begin().take(*arrivals).until(end_of(arrivals)).said
+    return Driver(found, CountedStates(), limit).begin().take(*arrivals).until(end_of(arrivals)).said
 
 
 @PROFILE
@@ -79,9 +65,7 @@ def test_neither_crashes_nor_idle_looks_change_what_is_said(data: st.DataObject)
 
 @PROFILE
 @given(rules(), streams, silences, st.sampled_from([0, 3]))
-def test_what_is_said_is_whole(
-    rule: dict[str, Any], arrivals: list[Arrival], silenced: list[Any], limit: int
-) -> None:
+def test_what_is_said_is_whole(rule: dict[str, Any], arrivals: list[Arrival], silenced: list[Any], limit: int) -> None:
     found = rule_set(rule, silences=silenced)
     said = straight(found, arrivals, limit)
 
@@ -133,7 +117,7 @@ def test_keys_do_not_influence_each_other(rule: dict[str, Any], arrivals: list[A
     together = straight(rule_set(rule), arrivals)
     for key in "ab":
         mine = [one for one in arrivals if one.event.data["key"] == key]
-        driver = Driver(rule_set(rule), Counted()).begin().take(*mine)
+        driver = Driver(rule_set(rule), CountedStates()).begin().take(*mine)
         driver.engine.advance(until)
         seqs = {one.seq for one in mine}
         name = json.dumps([key])

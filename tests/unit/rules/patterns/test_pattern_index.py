@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ml_event_provider.rules import InvalidPattern, PatternIndex, explain
-from ml_event_provider.rules.patterns import registry as registry_module
-from ml_event_provider.rules.patterns import table as table_module
+from ml_event_provider.rules.patterns import index as index_module
+from ml_event_provider.rules.patterns import settled as settled_module
 from tests.unit.rules.patterns import naive_matcher
 from tests.unit.rules.patterns.pattern_strategies import events, matching_events, patterns
 
@@ -35,46 +35,78 @@ def expected(rules: dict[str, dict[str, Any]], event: dict[str, Any]) -> set[str
     return {name for name, pattern in rules.items() if naive_matcher.matches(pattern, event)}
 
 
+@pytest.fixture(autouse=True, params=["at first", "settled"])
+def how(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How events are read: as after a change, or by functions written for the rules, split as far as can be."""
+    settled: bool = request.param == "settled"
+    monkeypatch.setattr(index_module, "SETTLES_AFTER", -1 if settled else 1 << 40)
+    monkeypatch.setattr(settled_module, "MAX_GROWTH", 1000)
+    monkeypatch.setattr(settled_module, "MIN_GAIN", 0)
+    monkeypatch.setattr(settled_module, "MANY", 1)
+    return str(request.param)
+
+
+def matches(index: PatternIndex, event: dict[str, Any]) -> set[str]:
+    """The match, after one that may let the index settle."""
+    first = index.match(event)
+    assert index.match(event) == first
+    return first
+
+
 @PROFILE
 @given(st.data())
 def test_one_pattern_matches_as_the_naive_matcher_does(data: st.DataObject) -> None:
     pattern = data.draw(patterns().filter(usable))
     event = data.draw(st.one_of(matching_events(pattern), matching_events(pattern), events))
     index = PatternIndex({"rule": pattern})
-    assert index.match(event) == expected({"rule": pattern}, event)
+    assert matches(index, event) == expected({"rule": pattern}, event)
 
 
-@pytest.mark.parametrize("told_apart", [0, 16])
 @PROFILE
 @given(data=st.data())
-def test_rules_that_come_and_go_match_as_the_naive_matcher_does(told_apart: int, data: st.DataObject) -> None:
+def test_rules_that_come_and_go_match_as_the_naive_matcher_does(data: st.DataObject) -> None:
     drawn = data.draw(st.lists(patterns().filter(usable), min_size=2, max_size=6))
     seen = [data.draw(matching_events(pattern)) for pattern in drawn[:3]]
     changes = data.draw(
         st.lists(st.tuples(st.integers(0, 4), st.sampled_from([None, *drawn])), min_size=1, max_size=10)
     )
-    with pytest.MonkeyPatch.context() as patch:
-        # With 0, each value of a field with predicates is a class of its own.
-        patch.setattr(table_module, "MAX_TOLD_APART", told_apart)
-        patch.setattr(registry_module, "MAX_TOLD_APART", told_apart)
-        index = PatternIndex()
-        rules: dict[str, dict[str, Any]] = {}
-        for number, pattern in changes:
-            name = f"rule-{number}"
-            if pattern is not None:
-                index.add(name, pattern)
-                rules[name] = pattern
-            elif name in rules:
-                index.remove(name)
-                del rules[name]
-            for event in seen:
-                assert index.match(event) == expected(rules, event), (event, rules)
-        index.discard(list(rules))
-        state = index._registry
-        assert not state.rules
-        assert not state.conditions
-        assert not state.slots
-        assert all(not index.match(event) for event in seen)
+    index = PatternIndex()
+    rules: dict[str, dict[str, Any]] = {}
+    for number, pattern in changes:
+        name = f"rule-{number}"
+        if pattern is not None:
+            index.add(name, pattern)
+            rules[name] = pattern
+        elif name in rules:
+            index.remove(name)
+            del rules[name]
+        for event in seen:
+            assert matches(index, event) == expected(rules, event), (event, rules)
+    index.discard(list(rules))
+    state = index._registry
+    assert not state.rules
+    assert not state.slots
+    assert not any(usage.conditions or usage.values or usage.keys or usage.registered for usage in state.usages)
+    assert not any(table.maps or table.any or table.low or table.high for table in index._snapshot.tables)
+    assert all(not index.match(event) for event in seen)
+
+
+@PROFILE
+@given(data=st.data())
+def test_rules_told_apart_by_a_type_match_as_the_naive_matcher_does(data: st.DataObject) -> None:
+    """Most rules name one of few types; an event may have another, none, several, or no text."""
+    kind = st.sampled_from(["x", "y", "z"])
+    rules: dict[str, dict[str, Any]] = {}
+    drawn = data.draw(st.lists(patterns().filter(usable), min_size=4, max_size=8))
+    for number, pattern in enumerate(drawn):
+        types = data.draw(st.one_of(st.lists(kind, min_size=1, max_size=2), st.none()))
+        rules[f"rule-{number}"] = pattern if types is None else {**pattern, "type": types}
+    index = PatternIndex(rules)
+    for pattern in drawn[:4]:
+        event = data.draw(matching_events(pattern))
+        value = data.draw(st.one_of(kind, kind, st.sampled_from(["w", None, 1, ["x", "y"], {"x": "y"}])))
+        event |= {"type": value} if data.draw(st.booleans()) else {}
+        assert matches(index, event) == expected(rules, event), (event, rules)
 
 
 @PROFILE
@@ -243,16 +275,23 @@ def test_arrays_of_many_elements_are_joined_in_time() -> None:
     assert index.match({"i": items}) == set()
 
 
-def test_memories_are_bounded() -> None:
-    index = PatternIndex(
-        {"rule": {"a": [{"prefix": "x"}]}, "other": {"a": ["y"]}}
-        | {f"rule-{number}": {"b": [{"prefix": str(number)}]} for number in range(20)}
-    )
-    for number in range(30_000):
-        index.match({"a": f"x{number}", "b": str(number)})
-    snapshot = index._snapshot
-    assert all(len(table.memo) <= table_module.MAX_MEMO for table in snapshot.tables)
-    assert len(snapshot.results) <= 16_384
+@pytest.mark.parametrize("count", [3, 200])
+def test_an_index_that_settled_sees_later_changes(count: int) -> None:
+    """It settles anew, also with more fields than functions are written for."""
+    index = PatternIndex({f"rule-{number}": {f"f{number}": ["x"], "type": ["t"]} for number in range(count)})
+    event = {f"f{number}": "x" for number in range(count)} | {"type": "t"}
+    assert len(matches(index, event)) == count
+    index.add("rule-0", {"f0": ["y"]})
+    index.remove("rule-1")
+    assert len(matches(index, event)) == count - 2
+    assert matches(index, {"f0": "y"}) == {"rule-0"}
+
+
+def test_names_from_rules_are_no_code() -> None:
+    names = ["a'b", 'a"b', "a\\", "a\nimport os", "{0}", "#"]
+    index = PatternIndex({name: {name: [name], f"{name}.{name}": [{"prefix": name}]} for name in names})
+    for name in names:
+        assert matches(index, {name: name, f"{name}.{name}": name}) == {name}
 
 
 def test_an_event_is_verified_against_few_of_many_rules() -> None:
@@ -261,10 +300,10 @@ def test_an_event_is_verified_against_few_of_many_rules() -> None:
     for number in range(5000):
         index.add(f"rule-{number}", {"type": ["approved"], "data": {"model": [f"model-{number}"]}})
     snapshot = index._snapshot
-    slot = snapshot.paths.slots
+    slot = index._registry.slots
     candidates = [
-        *snapshot.tables[slot["type"]].candidates("approved"),
-        *snapshot.tables[slot["data.model"]].candidates("model-17"),
+        *snapshot.tables[slot["type"]].of_text("approved"),
+        *snapshot.tables[slot["data.model"]].of_text("model-17"),
     ]
     assert len(candidates) <= 3
     assert index.match({"type": "approved", "data": {"model": "model-17"}}) == {"rule-17"}

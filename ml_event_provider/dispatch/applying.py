@@ -1,0 +1,161 @@
+"""Brings the store's rules, and what stands beside them, to what files say: as a plan first, field by field."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ml_event_provider import config
+from ml_event_provider.exceptions import InvalidRule
+from ml_event_provider.rules import Rule, RuleSet
+from ml_event_provider.rules.calendars import Calendar
+from ml_event_provider.rules.files import KINDS, Definitions
+from ml_event_provider.rules.linting import Surroundings
+from ml_event_provider.rules.linting.quotas import check as over_quota
+from ml_event_provider.rules.linting.reading import Reading
+from ml_event_provider.rules.loops import find_loops
+from ml_event_provider.rules.scope import ResourceGroup
+from ml_event_provider.rules.silences import Silence
+from ml_event_provider.store import airflow_tables, definitions
+from ml_event_provider.store.definitions import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from pydantic import BaseModel
+
+_SECTIONS: dict[str, tuple[Kind, type[BaseModel]]] = {
+    "resource_groups": (Kind.GROUP, ResourceGroup),
+    "calendars": (Kind.CALENDAR, Calendar),
+    "silences": (Kind.SILENCE, Silence),
+    "rules": (Kind.RULE, Rule),
+}
+
+
+class FieldChange(NamedTuple):
+    """A field that becomes another; ``None`` is absent."""
+
+    path: str
+    before: Any
+    after: Any
+
+
+class Change(NamedTuple):
+    """What becomes of one definition: created, changed, unchanged or deleted."""
+
+    kind: str
+    workspace: str
+    name: str
+    what: str
+    fields: list[FieldChange]
+
+
+def apply(connection: Any, wanted: Definitions, *, managed_by: str, author: str, prune: bool = False) -> list[Change]:
+    """Create and change definitions, and delete those of ``managed_by`` that are not wanted any more.
+
+    Only workspaces that ``wanted`` names are pruned. What would not work is refused before anything is written:
+    references to nothing, more than the quotas allow, rules whose actions cause their own events.
+
+    :raises InvalidRule: listing what is wrong with them.
+    """
+    wanted = in_workspaces(wanted)
+    changes: list[Change] = []
+    for section, (kind, _) in _SECTIONS.items():
+        stored = {(one.workspace, one.name): one for one in definitions.find(connection, kind)}
+        named = set()
+        for one in getattr(wanted, section):
+            named.add((one.workspace, one.name))
+            definition = written(one)
+            known = stored.get((one.workspace, one.name))
+            what = definitions.put(connection, definition, managed_by=managed_by, kind=kind, author=author)
+            before = known.definition if known else {}
+            fields = list(differences(before, definition)) if what != "unchanged" else []
+            changes.append(Change(KINDS[section], one.workspace, one.name, what, fields))
+        if prune:
+            spaces = {one.workspace for part in wanted for one in part}
+            for place, known in sorted(stored.items()):
+                if place not in named and known.managed_by == managed_by and known.workspace in spaces:
+                    definitions.remove(connection, known.name, workspace=known.workspace, kind=kind, author=author)
+                    changes.append(Change(KINDS[section], *place, "deleted", []))
+    check(connection, {one.workspace for one in wanted.rules})
+    return changes
+
+
+def check(connection: Any, workspaces: Iterable[str]) -> None:
+    """See whether what is stored now, in this transaction, can work together.
+
+    :raises InvalidRule: listing what cannot.
+    """
+    stored = read(connection)
+    compiled = RuleSet(
+        stored.rules, groups=stored.resource_groups, calendars=stored.calendars, silences=stored.silences
+    )
+    problems = [f"{name}: {problem}" for name, problem in compiled.broken.items()]
+    around = Surroundings(quota=config.quota, connection_types=airflow_tables.connections(connection))
+    consumers = airflow_tables.asset_consumers(connection)
+    for workspace in sorted(set(workspaces)):
+        rules = [one for one in stored.rules if one.workspace == workspace]
+        readings = [Reading(rule, compiled.groups(workspace)) for rule in rules]
+        problems += [f"{one.rule or workspace}: {one.field}: {one.text}" for one in over_quota(readings, around)]
+        loops = find_loops(rules, groups=compiled.groups(workspace).values(), asset_consumers=consumers)
+        problems += [one.text for one in loops]
+    if problems:
+        raise InvalidRule("\n".join(problems))
+
+
+def read(connection: Any, *, workspace: str = "", problems: list[str] | None = None) -> Definitions:
+    """All that is stored and can be used.
+
+    :param problems: gets what cannot be used, and why.
+    """
+    found = Definitions([], [], [], [])
+    for section, (kind, model) in _SECTIONS.items():
+        for one in definitions.find(connection, kind, workspace=workspace):
+            try:
+                getattr(found, section).append(model.model_validate(one.definition))
+            except ValueError as error:
+                # The dispatcher says so too, each time it reads the definitions.
+                if problems is not None:
+                    problems.append(f"{one.name}: cannot be used: {error}")
+    return found
+
+
+def in_workspaces(found: Definitions) -> Definitions:
+    """The definitions; what names no workspace belongs to ``[ml_events] workspace``.
+
+    :raises InvalidRule: if two of one kind and workspace have one name then.
+    """
+    placed = Definitions(*([_in_workspace(one) for one in part] for part in found))
+    for section, part in zip(Definitions._fields, placed, strict=True):
+        for (workspace, name), count in Counter((one.workspace, one.name) for one in part).items():
+            if count > 1:
+                raise InvalidRule(
+                    f"{count} {KINDS[section]}s of workspace {workspace!r} are named {name!r}: rename all but one"
+                )
+    return placed
+
+
+def _in_workspace(one: Any) -> Any:
+    if "workspace" in one.model_fields_set:
+        return one
+    return one.model_copy(update={"workspace": config.workspace()})
+
+
+def written(one: Any) -> dict[str, Any]:
+    """What the store keeps of a definition: what was written, not what is the default anyway."""
+    chosen = one.model_dump(mode="json", exclude_defaults=True, by_alias=True)
+    return {"name": one.name, "workspace": one.workspace, **chosen}
+
+
+def differences(before: Any, after: Any, path: str = "") -> Iterator[FieldChange]:
+    """The fields in which two definitions differ."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for name in dict.fromkeys([*before, *after]):
+            yield from differences(before.get(name), after.get(name), f"{path}.{name}".lstrip("."))
+    elif before != after:
+        yield FieldChange(path, before, after)
+
+
+def settings(found: Definitions) -> Mapping[str, Any]:
+    """What a rule set needs beside rules."""
+    return {"groups": found.resource_groups, "calendars": found.calendars, "silences": found.silences}

@@ -1,0 +1,346 @@
+"""Conditions over time, case by case. All moments are ticks of ten seconds."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from ml_event_provider.rules.engine import MemoryStates, Place
+from tests.unit.rules.engine.driving import FAILED, SUCCESS, Driver, arrival, at, run, tick_of
+
+RULE = {"name": "rule", "on": FAILED, "by": "data.key", "resolve": True, "targets": "target"}
+
+
+def hit(seq: int, tick: float, value: Any = None, *, late: float = 0, **data: Any) -> Any:
+    return arrival(seq, tick, FAILED, late=late, **({"key": "a"} | data | ({} if value is None else {"value": value})))
+
+
+def undo(seq: int, tick: float, *, late: float = 0) -> Any:
+    return arrival(seq, tick, SUCCESS, late=late, key="a")
+
+
+def told(condition: dict[str, Any], arrivals: list[Any], until: float = 40) -> list[Any]:
+    resolve = "sequence" not in condition
+    return run(RULE | {"condition": condition, "resolve": resolve}, arrivals, until).kinds()
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "expected"),
+    [
+        pytest.param([hit(1, 0), hit(2, 3)], [], id="too few"),
+        pytest.param([hit(1, 0), hit(2, 1), hit(3, 6)], [], id="not within the time"),
+        pytest.param([hit(1, 0), hit(2, 1), hit(3, 5)], [("fired", 5, (3,)), ("resolved", 6, (3,))], id="just within"),
+        pytest.param(
+            [hit(seq, seq) for seq in range(1, 9)], [("fired", 3, (3,)), ("resolved", 12, (3,))], id="once a stretch"
+        ),
+        pytest.param(
+            [hit(1, 0), hit(2, 0), hit(3, 0), hit(4, 6), hit(5, 6), hit(6, 6)],
+            [("fired", 0, (3,)), ("resolved", 6, (3,)), ("fired", 6, (6,)), ("resolved", 12, (6,))],
+            id="stretches that only meet are two",
+        ),
+        pytest.param(
+            [hit(1, 0), hit(2, 1), hit(3, 20, late=18)],
+            [("fired", 20, (3,)), ("resolved", 20, (3,))],
+            id="a late event completes a stretch that is past",
+        ),
+        pytest.param(
+            [hit(1, 0), hit(2, 4), hit(3, 10, late=8), hit(4, 11, late=11), hit(5, 12, late=7)],
+            [("fired", 10, (2,)), ("resolved", 10, (3,))],
+            id="what lengthens a stretch that was told is not told",
+        ),
+        pytest.param([hit(1, 0), hit(2, 1), hit(3, 23, late=21)], [], id="too late"),
+    ],
+)
+def test_so_many_events_within_a_time(arrivals: list[Any], expected: list[Any]) -> None:
+    condition = {"threshold": {"count": 3, "within": 60, "lateness": 200}}
+    assert told(condition, arrivals) == expected
+
+
+def test_an_event_without_the_field_has_no_value_to_count() -> None:
+    condition = {"threshold": {"count": 2, "within": 60, "distinct": "data.value"}}
+    assert told(condition, [hit(1, 0, "x"), hit(2, 0), hit(3, 0, "x")]) == []
+    assert told(condition, [hit(1, 0, "x"), hit(2, 0), hit(3, 0, "y")])[0] == ("fired", 0, (3,))
+
+
+def test_what_is_too_late_says_how_late() -> None:
+    condition = {"threshold": {"count": 1, "within": 60, "lateness": 20}}
+    said = run(RULE | {"condition": condition}, [hit(1, 9, late=3)])
+    (decision,) = said.decisions
+    assert (decision.outcome, decision.facts) == ("too late", {"seconds_late": 30.0, "allowed": 20.0})
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "expected"),
+    [
+        pytest.param([hit(1, 0), undo(2, 1), hit(3, 2)], [], id="broken"),
+        pytest.param([hit(1, 0), hit(2, 1), hit(3, 2)], [("fired", 1, (2,))], id="once a row"),
+        pytest.param([hit(1, 0), hit(2, 1), undo(3, 2)], [("fired", 1, (2,)), ("resolved", 2, (3,))], id="over"),
+        pytest.param(
+            [hit(1, 0), undo(2, 3), hit(3, 4, late=2)],
+            [("fired", 4, (3,)), ("resolved", 4, (3,))],
+            id="a late event completes a row that is broken since",
+        ),
+        pytest.param(
+            [hit(1, 0), hit(2, 1), hit(3, 2), hit(4, 3), undo(5, 4, late=2.5)],
+            [("fired", 1, (2,))],
+            id="a late break parts a row that was told",
+        ),
+        pytest.param(
+            [hit(1, 0), hit(2, 0), undo(3, 0), hit(4, 0)],
+            [("fired", 0, (2,)), ("resolved", 0, (3,))],
+            id="at one moment the order of arrival counts",
+        ),
+    ],
+)
+def test_so_many_events_in_a_row(arrivals: list[Any], expected: list[Any]) -> None:
+    assert told({"consecutive": {"count": 2, "lateness": 100}}, arrivals) == expected
+
+
+def test_a_row_of_one_is_told_once_although_nothing_may_come_late() -> None:
+    assert told({"consecutive": {"count": 1, "lateness": 0}}, [hit(1, 0), hit(2, 1), hit(3, 2)]) == [("fired", 0, (1,))]
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "expected"),
+    [
+        pytest.param([hit(1, 0)], [("fired", 4, ())], id="once a silence"),
+        pytest.param(
+            [hit(1, 0), hit(2, 6)],
+            [("fired", 4, ()), ("resolved", 6, (2,)), ("fired", 10, ())],
+            id="again after an event",
+        ),
+        pytest.param(
+            [hit(1, 0), hit(2, 4)], [("fired", 4, ()), ("resolved", 4, (2,)), ("fired", 8, ())], id="too late"
+        ),
+        pytest.param(
+            [hit(1, 0), hit(2, 9, late=8), hit(3, 10)],
+            [("fired", 4, ()), ("resolved", 10, (3,)), ("fired", 14, ())],
+            id="a late event does not begin another silence while one lasts",
+        ),
+        pytest.param(
+            [hit(1, 0), hit(2, 5, late=3)],
+            [("fired", 4, ()), ("resolved", 5, (2,)), ("fired", 6, ())],
+            id="a late event may end it for a while",
+        ),
+        pytest.param([hit(1, 5), hit(2, 6, late=6)], [("fired", 9, ())], id="an older event says nothing"),
+    ],
+)
+def test_no_event_for_too_long(arrivals: list[Any], expected: list[Any]) -> None:
+    assert told({"absence": {"within": 30, "wait": 10}}, arrivals, until=20) == expected
+
+
+def test_expected_keys_are_awaited_from_the_beginning() -> None:
+    condition = {"absence": {"within": 30, "wait": 10, "expect": ["a", "z"]}}
+    said = run(RULE | {"condition": condition}, [hit(1, 3)], until=6)
+    assert [(tick_of(one.at), one.key) for one in said.planned] == [(4, '["z"]')]
+    event = said.planned[0].event
+    assert event is not None
+    assert (event.type, event.data["key"], event.subject) == ("ml.event.absent", ["z"], "z")
+
+
+def test_what_is_expected_already_is_not_awaited_anew() -> None:
+    condition = {"absence": {"within": 30, "wait": 0, "expect": ["a"]}}
+    driver = Driver(RULE | {"condition": condition}).begin().until(2)
+    driver.crash()
+    driver.engine.expect(at(2))
+    assert driver.until(4).said.kinds() == [("fired", 3, ())]
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "expected"),
+    [
+        # The moments are ticks 6, 12, 18; each is judged four ticks later.
+        pytest.param([], [("fired", 10, ()), ("fired", 16, ()), ("fired", 22, ())], id="each moment"),
+        pytest.param([hit(1, 6), hit(2, 15), hit(3, 20)], [], id="met, at the latest after that time"),
+        pytest.param([hit(1, 5), hit(2, 12), hit(3, 18)], [("fired", 10, ()), ("resolved", 12, (2,))], id="too early"),
+        pytest.param(
+            [hit(1, 10, late=1), hit(2, 12), hit(3, 18)],
+            [("fired", 10, ()), ("resolved", 10, (1,))],
+            id="at the moment of judgement it is too late, but ends the alert",
+        ),
+        pytest.param(
+            [hit(1, 9.5), hit(2, 12), hit(3, 18)],
+            [("fired", 10, ()), ("resolved", 10, ())],
+            id="what came too late before the judgement ends the alert with it",
+        ),
+        pytest.param(
+            [hit(1, 11, late=6), hit(2, 12), hit(3, 18)],
+            [("fired", 10, ()), ("resolved", 12, (2,))],
+            id="a late event from before the moment does not end it",
+        ),
+        pytest.param(
+            [hit(1, 11, late=5), hit(2, 12), hit(3, 18)],
+            [("fired", 10, ()), ("resolved", 11, (1,))],
+            id="a late event of that very moment ends it",
+        ),
+        pytest.param(
+            [hit(1, 11, late=3), hit(2, 12), hit(3, 18)],
+            [("fired", 10, ()), ("resolved", 11, (1,))],
+            id="a late event that met the moment ends it",
+        ),
+    ],
+)
+def test_not_when_the_schedule_expects_it(arrivals: list[Any], expected: list[Any]) -> None:
+    absence = {"within": 30, "wait": 10, "schedule": "* * * * *", "expect": ["a"]}
+    assert told({"absence": absence}, arrivals, until=23) == expected
+
+
+def test_of_many_events_none_is_forgotten_that_alone_met_a_moment() -> None:
+    absence = {"within": 10, "wait": 30, "schedule": "* * * * *", "expect": ["a"]}
+    assert told({"absence": absence}, [hit(1, 6), hit(2, 11), hit(3, 12.5), hit(4, 14)], until=20) == []
+
+
+def test_a_flood_of_events_does_not_hide_that_a_moment_was_met() -> None:
+    absence = {"within": 10, "wait": 30, "schedule": "* * * * *", "expect": ["a"]}
+    arrivals = [hit(seq, 6 + seq / 1000) for seq in range(3000)]
+    driver = Driver(RULE | {"condition": {"absence": absence}}, MemoryStates()).begin()
+    driver.take(*arrivals).until(15)
+    assert driver.said.kinds() == []
+    assert isinstance(driver.states, MemoryStates)
+    (body,) = driver.states.bodies.values()
+    assert len(json.dumps(body)) < 3000
+
+
+@pytest.mark.parametrize(
+    ("missing", "arrivals", "expected"),
+    [
+        (False, [hit(1, 0), undo(2, 3)], [("fired", 3, (2,))]),
+        (False, [hit(1, 0), undo(2, 4)], []),
+        (False, [hit(1, 0), undo(2, 0), undo(3, 1)], [("fired", 0, (2,))]),
+        (False, [undo(1, 0), hit(2, 0)], [("fired", 0, (1,))]),
+        (False, [undo(1, 3), hit(2, 4, late=3)], [("fired", 4, (1,))]),
+        (False, [undo(1, 3), undo(2, 4, late=2), hit(3, 5, late=4)], [("fired", 5, (2,))]),
+        (False, [hit(1, 0), hit(2, 2), undo(3, 5)], [("fired", 5, (3,))]),
+        (True, [hit(1, 0)], [("fired", 4, (1,))]),
+        (True, [hit(1, 0), undo(2, 3)], []),
+        (True, [hit(1, 0), undo(2, 4, late=1)], [("fired", 4, (1,))]),
+        (True, [hit(1, 0), undo(2, 3.5, late=0.5)], []),
+        (True, [hit(1, 0), hit(2, 2), undo(3, 4)], [("fired", 4, (1,))]),
+        (True, [hit(1, 9, late=9)], [("fired", 9, (1,))]),
+        (True, [hit(1, 5), undo(2, 4)], [("fired", 9, (1,))]),
+    ],
+)
+def test_one_event_after_another(missing: bool, arrivals: list[Any], expected: list[Any]) -> None:
+    arrivals = sorted(arrivals, key=lambda one: one.at)
+    sequence = {"then": {"on": SUCCESS}, "within": 30, "wait": 10, "lateness": 100, "missing": missing}
+    assert told({"sequence": sequence}, arrivals) == expected
+
+
+def test_what_did_not_follow_is_told_where_durations_are_no_binary_fractions() -> None:
+    # Added in another order, these sums differ in the last bit.
+    sequence = {"then": {"on": SUCCESS}, "within": 0.127655, "wait": 1.209525, "lateness": 1, "missing": True}
+    assert len(told({"sequence": sequence}, [hit(1, 51.4166737)], until=60)) == 1
+
+
+@pytest.mark.parametrize(
+    ("condition", "values", "expected"),
+    [
+        (
+            {"metric_threshold": {"comparison": ">", "threshold": 3}},
+            [1, 4, 5, 2, 6],
+            ["fired 1", "resolved 3", "fired 4"],
+        ),
+        ({"metric_threshold": {"comparison": "<", "threshold": 3, "window": 2}}, [1, 4, 1], ["fired 1"]),
+        (
+            {"metric_threshold": {"comparison": "<=", "threshold": 3, "window": 2, "aggregate": "max"}},
+            [3, 3, 4],
+            ["fired 1", "resolved 2"],
+        ),
+        ({"metric_change": {"threshold": 0.5}}, [10, 14, 21, 22, 11], ["fired 2", "resolved 3", "fired 4"]),
+        ({"metric_change": {"threshold": 0.5}}, [0, 0, 1, 1], ["fired 2", "resolved 3"]),
+        ({"metric_change": {"threshold": 0.5, "direction": "decrease"}}, [1, 2, 1], ["fired 2"]),
+        ({"metric_change": {"threshold": 3, "compare": "absolute", "previous": 2}}, [1, 3, 5], ["fired 2"]),
+        ({"metric_zscore": {"window": 4, "threshold": 2}}, [1, 3, 1, 3, 4, 5], ["fired 4"]),
+        ({"metric_zscore": {"window": 2}}, [1, 1, 1, 2], ["fired 3"]),
+        ({"metric_threshold": {"comparison": ">", "threshold": 3}}, ["9", True, None, 5], ["fired 3"]),
+        ({"metric_threshold": {"comparison": ">", "threshold": 3}}, [5, "1", None], ["fired 0"]),
+    ],
+)
+def test_values_of_a_metric(condition: dict[str, Any], values: list[Any], expected: list[str]) -> None:
+    found = told(condition, [hit(seq, seq, value) for seq, value in enumerate(values)])
+    assert [f"{kind} {seqs[0]}" for kind, _, seqs in found] == expected
+
+
+def test_the_newest_value_is_the_newest_by_its_own_time() -> None:
+    condition = {"metric_threshold": {"comparison": ">", "threshold": 3, "aggregate": "last"}}
+    assert told(condition, [hit(1, 5, 1), hit(2, 6, 9, late=4), hit(3, 6, 9)]) == [("fired", 6, (3,))]
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        {"metric_threshold": {"comparison": ">", "threshold": 1, "window": 2}},
+        {"metric_change": {"threshold": 0.1}},
+        {"metric_zscore": {"window": 2}},
+        *(
+            {"statistic": {"filter": name, "period": 10, "comparison": ">", "threshold": 1}}
+            for name in ("average", "sum", "variance", "max", "min")
+        ),
+    ],
+)
+@pytest.mark.parametrize("largest", [1.7e308, 1e200, 5e-324])
+def test_no_number_is_too_large_to_reckon_with(condition: dict[str, Any], largest: float) -> None:
+    values = [largest, -largest, largest, largest, 0, 10**400, -largest]
+    said = Driver(RULE | {"condition": condition}).begin()
+    said.take(*(hit(seq, seq // 3, value) for seq, value in enumerate(values))).until(20)
+    for one in [*said.said.planned, *said.said.decisions]:
+        json.dumps(one.facts, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("parts", "values", "expected"),
+    [
+        pytest.param(
+            {}, {1: [5], 3: [1]}, [("fired", 4, (0,)), ("resolved", 6, (0,))], id="judged when it is complete"
+        ),
+        pytest.param({}, {1: [5], 9: [6]}, [("fired", 4, (0,))], id="no values, no verdict"),
+        pytest.param({"wait": 30}, {1: [5]}, [("fired", 5, (0,))], id="the wait counts"),
+        pytest.param({"count": 2}, {1: [5], 5: [5]}, [], id="not in a row"),
+        pytest.param({"count": 2}, {1: [5], 2: [5]}, [("fired", 6, (1,))], id="in a row"),
+        pytest.param({"filter": "sum"}, {1: [2], 0: [2]}, [("fired", 4, (1,))], id="all values of the period"),
+        pytest.param({"filter": "variance", "threshold": 1}, {0: [1, 5]}, [("fired", 4, (1,))], id="variance"),
+    ],
+)
+def test_a_statistic_of_each_period(parts: dict[str, Any], values: dict[int, list[int]], expected: list[Any]) -> None:
+    statistic = {"filter": "average", "period": 20, "comparison": ">", "threshold": 3, "wait": 20} | parts
+    flat = [(tick, value) for tick in sorted(values) for value in values[tick]]
+    arrivals = [hit(seq, tick, value) for seq, (tick, value) in enumerate(flat)]
+    assert told({"statistic": statistic}, arrivals) == expected
+
+
+@pytest.mark.parametrize("period", ["1.1s", "1.3s", "7.7s", "13.37s", "0.9m"])
+def test_a_period_that_is_no_binary_fraction_is_judged_once_and_in_time(period: str) -> None:
+    statistic = {"filter": "max", "period": period, "comparison": ">", "threshold": 3, "wait": "0.1s"}
+    rule = RULE | {"condition": {"statistic": statistic}}
+    states = Looked()
+    driver = Driver(rule, states).begin().take(*(hit(seq, seq * 7.3, 4 * (seq % 2)) for seq in range(200))).until(2000)
+    assert len(driver.said.planned) == 199
+    assert states.looks < 1000
+
+
+class Looked(MemoryStates):
+    """Counts how often it is asked what is due."""
+
+    looks = 0
+
+    def pop_due(self, moment: float) -> tuple[float, Place] | None:
+        self.looks += 1
+        return super().pop_due(moment)
+
+
+def test_memory_stays_small() -> None:
+    for condition in (
+        {"threshold": {"count": 3, "within": 60}},
+        {"consecutive": {"count": 3}},
+        {"sequence": {"then": {"on": SUCCESS}, "within": 60}},
+        {"absence": {"within": 60}},
+        {"metric_threshold": {"comparison": ">", "threshold": 3, "window": 5}},
+    ):
+        states = MemoryStates()
+        rule = RULE | {"condition": condition, "resolve": "sequence" not in condition}
+        driver = Driver(rule, states).begin()
+        driver.take(*(hit(seq, seq / 10, seq % 7) for seq in range(3000)))
+        (body,) = states.bodies.values()
+        assert len(json.dumps(body)) < 60_000, condition

@@ -51,16 +51,9 @@ def show(args: Any) -> None:
         print(f"{pack.description.strip()}\n")
     if pack.name in on:
         print(f"Switched on in workspace {workspace!r}: {_written(on[pack.name]) or 'no parameters'}\n")
-    rows = [
-        {
-            "parameter": name,
-            "type": one.type,
-            "default": "(must be given)" if one.required else _text(one.default),
-            "description": one.description,
-        }
-        for name, one in pack.parameters.items()
-    ]
-    show_rows(rows, ("parameter", "type", "default", "description"), "table", empty="no parameters")
+    for name, one in pack.parameters.items():
+        default = "must be given" if one.required else f"default {_text(one.default) or 'none'}"
+        print(f"{name} ({one.type}, {default})\n    {one.description}")
     rules = switching.written(pack)["rules"]
     print(f"\n{yaml.safe_dump({'rules': rules}, sort_keys=False, allow_unicode=True, width=120)}", end="")
 

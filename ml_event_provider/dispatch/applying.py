@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ml_event_provider import config
 from ml_event_provider.exceptions import InvalidRule
@@ -22,9 +22,8 @@ from ml_event_provider.store.definitions import Kind
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from pydantic import BaseModel
 
-_SECTIONS: dict[str, tuple[Kind, type[BaseModel]]] = {
+_SECTIONS: Final[dict[str, tuple[Kind, type[Any]]]] = {
     "resource_groups": (Kind.GROUP, ResourceGroup),
     "calendars": (Kind.CALENDAR, Calendar),
     "silences": (Kind.SILENCE, Silence),
@@ -72,7 +71,7 @@ def apply(connection: Any, wanted: Definitions, *, managed_by: str, author: str,
             fields = list(differences(before, definition)) if what != "unchanged" else []
             changes.append(Change(KINDS[section], one.workspace, one.name, what, fields))
         if prune:
-            spaces = {one.workspace for part in wanted for one in part}
+            spaces = {one.workspace for name in Definitions._fields for one in getattr(wanted, name)}
             for place, known in sorted(stored.items()):
                 if place not in named and known.managed_by == managed_by and known.workspace in spaces:
                     definitions.remove(connection, known.name, workspace=known.workspace, kind=kind, author=author)
@@ -125,9 +124,14 @@ def in_workspaces(found: Definitions) -> Definitions:
 
     :raises InvalidRule: if two of one kind and workspace have one name then.
     """
-    placed = Definitions(*([_in_workspace(one) for one in part] for part in found))
-    for section, part in zip(Definitions._fields, placed, strict=True):
-        for (workspace, name), count in Counter((one.workspace, one.name) for one in part).items():
+    placed = Definitions(
+        _in_workspace(found.rules),
+        _in_workspace(found.resource_groups),
+        _in_workspace(found.calendars),
+        _in_workspace(found.silences),
+    )
+    for section in Definitions._fields:
+        for (workspace, name), count in Counter((one.workspace, one.name) for one in getattr(placed, section)).items():
             if count > 1:
                 raise InvalidRule(
                     f"{count} {KINDS[section]}s of workspace {workspace!r} are named {name!r}: rename all but one"
@@ -135,10 +139,9 @@ def in_workspaces(found: Definitions) -> Definitions:
     return placed
 
 
-def _in_workspace(one: Any) -> Any:
-    if "workspace" in one.model_fields_set:
-        return one
-    return one.model_copy(update={"workspace": config.workspace()})
+def _in_workspace(part: list[Any]) -> list[Any]:
+    ours = {"workspace": config.workspace()}
+    return [one if "workspace" in one.model_fields_set else one.model_copy(update=ours) for one in part]
 
 
 def written(one: Any) -> dict[str, Any]:

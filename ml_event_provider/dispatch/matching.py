@@ -105,6 +105,8 @@ def match_batch(rules: Rules, *, limit: int, now: Callable[[], datetime] = utc_n
             return Matched()
         if not cursors.lock(connection, LOCK, now=moment, wait=False):
             return Matched()
+        if changed:
+            states.forget_others(connection, {(rule.workspace, rule.name) for rule in rules.compiled.rules()})
         taken = events.take_unmatched(connection, limit, now=moment)
         engine, memory = engine_on(connection, rules, moment)
         arrivals = [Arrival(one.seq, one.event, one.recorded_at.timestamp()) for one in taken]
@@ -123,7 +125,12 @@ def match_batch(rules: Rules, *, limit: int, now: Callable[[], datetime] = utc_n
 def engine_on(connection: Any, rules: Rules, moment: datetime) -> tuple[Engine, states.StoredStates]:
     """An engine on the store's states. Its caller holds :data:`LOCK` and calls :func:`write` at the end."""
     memory = states.StoredStates(connection, until=moment.timestamp())
-    return Engine(rules.compiled, memory, _hourly_limit), memory
+
+    def document_of(seq: int) -> Mapping[str, Any] | None:
+        recorded = events.by_seq(connection, [seq]).get(seq)
+        return None if recorded is None else recorded.event.to_dict()
+
+    return Engine(rules.compiled, memory, _hourly_limit, document_of), memory
 
 
 def _hourly_limit(workspace: str) -> int:

@@ -57,7 +57,10 @@ class Group(Part):
 class Inhibit(Matcher):
     """Mutes the rule's notifications where another event tells the same: a failed DAG run mutes its tasks."""
 
-    equal: Paths = Field(("data.dag_id", "data.run_id"), description="Fields that must be equal in both events.")
+    equal: Paths = Field(
+        ("data.dag_id", "data.run_id"),
+        description="Fields that must be equal in both events. An event mutes itself only where 'id' is among them.",
+    )
     within: PositiveDuration = Field(
         timedelta(minutes=10), description="How far apart in time the two may be, whichever is first."
     )

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from ml_event_provider.rules.model import Rule
     from ml_event_provider.rules.scope import ResourceGroup
 
-#: How many loops are reported.
+#: How many loops are reported, and how many steps of a loop are told.
 MAX_LOOPS: Final = 20
+MAX_STEPS: Final = 10
 
 
 class Loop(NamedTuple):
@@ -79,37 +80,46 @@ class _Graph:
         for rule, edges in enumerate(self.edges):
             if rule in edges:
                 yield (rule,)
-        left = self._entangled()
-        for start in sorted(left):
-            left.discard(start)
-            yield from self._back(start, (start,), frozenset(left))
+        left = self._entangled(frozenset(range(len(self.rules))))
+        while left:
+            start = min(left)
+            left -= {start}
+            yield from self._back(start, left)
+            left = self._entangled(left)
 
-    def _entangled(self) -> set[int]:
-        """The rules that are not on their way out of all cycles."""
-        out = [edges.keys() - {rule} for rule, edges in enumerate(self.edges)]
-        before: list[list[int]] = [[] for _ in out]
-        for rule, nexts in enumerate(out):
+    def _entangled(self, among: frozenset[int]) -> frozenset[int]:
+        """Those from which the others can be followed without end."""
+        before: dict[int, list[int]] = {rule: [] for rule in among}
+        degrees: dict[int, int] = {}
+        for rule in among:
+            nexts = (self.edges[rule].keys() & among) - {rule}
+            degrees[rule] = len(nexts)
             for following in nexts:
                 before[following].append(rule)
-        degrees = [len(nexts) for nexts in out]
-        ends = [rule for rule, degree in enumerate(degrees) if not degree]
+        ends = [rule for rule, degree in degrees.items() if not degree]
         for rule in ends:
             for one in before[rule]:
                 degrees[one] -= 1
                 if not degrees[one]:
                     ends.append(one)
-        return set(range(len(out))).difference(ends)
+        return among.difference(ends)
 
-    def _back(self, start: int, path: tuple[int, ...], free: frozenset[int]) -> Iterator[tuple[int, ...]]:
-        """The paths from the end of ``path`` back to its start over free rules."""
-        if len(path) > 1 and start in self.edges[path[-1]]:
-            yield path
-        for following in sorted(free & self.edges[path[-1]].keys()):
-            rest = free - {following}
-            if self._leads(following, start, rest):
-                yield from self._back(start, (*path, following), rest)
+    def _back(self, start: int, allowed: frozenset[int]) -> Iterator[tuple[int, ...]]:
+        """The ways from a rule over others back to it."""
+        # Where there is but one way on, it leads back if the one before it did.
+        todo: list[tuple[tuple[int, ...], bool]] = [((start,), False)]
+        while todo:
+            path, sure = todo.pop()
+            free = allowed.difference(path)
+            if not sure and not self._leads(path[-1], start, free):
+                continue
+            if len(path) > 1 and start in self.edges[path[-1]]:
+                yield path
+            following = sorted(free & self.edges[path[-1]].keys(), reverse=True)
+            todo += [((*path, one), len(following) == 1) for one in following]
 
     def _leads(self, rule: int, start: int, free: frozenset[int]) -> bool:
+        """Whether the start can be reached over free rules."""
         todo, seen = [rule], {rule}
         while todo:
             edges = self.edges[todo.pop()]
@@ -126,8 +136,10 @@ class _Graph:
         steps = list(zip(path, (*path[1:], path[0]), strict=True))
         said = [
             f"rule {self.rules[one].name!r} {self.edges[one][other].words()} fits rule {self.rules[other].name!r}"
-            for one, other in steps
+            for one, other in steps[:MAX_STEPS]
         ]
+        if len(steps) > MAX_STEPS:
+            said.append(f"and so on over {len(steps)} rules, until the last fits rule {names[0][1]!r}")
         last = self.edges[path[-1]][path[0]]
         advice = f"leave that out of rule {names[0][1]!r} by event_pattern: {json.dumps(last.excluded())}"
         return Loop(names, f"{'; '.join(said)} again, and so for ever; {advice}")

@@ -132,7 +132,7 @@ def _kind(annotation: Any, metadata: Iterable[Any], places: dict[str, type[BaseM
         link = f"[object](#{re.sub(r'[^a-z_-]', '', place.lower())})"
         short = annotation.short if issubclass(annotation, ShortPart) else "on" if annotation is Dates else ""
         field = next((one for name, one in annotation.model_fields.items() if short in (name, one.alias)), None)
-        return link if field is None else f"{_kind(field.annotation, (), places)} or {link}"
+        return link if field is None else f"{_kind(field.annotation, field.metadata, places)} or {link}"
     return "any"
 
 

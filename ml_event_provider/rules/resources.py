@@ -38,6 +38,7 @@ _OPPOSITES: Final[dict[str, dict[str, Any]]] = {
     "ml.data_validation.success": {"type": ["ml.data_validation.failed"]},
 }
 
+_as_json: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True).encode
 #: A longer key is kept as its beginning and a hash.
 MAX_KEY: Final = 400
 
@@ -50,7 +51,7 @@ def natural_paths(event_type: str) -> tuple[str, ...]:
 def key_of(document: Mapping[str, Any], by: Sequence[str] | None) -> str:
     """An event's key: the JSON list of its values at ``by``, or of its natural key where ``by`` is ``None``."""
     paths = natural_paths(str(document.get("type"))) if by is None else by
-    text = json.dumps([value_at(document, path) for path in paths], ensure_ascii=False, sort_keys=True)
+    text = _as_json([value_at(document, path) for path in paths])
     if len(text) <= MAX_KEY:
         return text
     return text[: MAX_KEY - 65] + " " + sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

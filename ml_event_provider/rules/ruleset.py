@@ -111,6 +111,10 @@ class RuleSet:
         """The calendars of a workspace by name."""
         return self._calendars.get(workspace, {})
 
+    def has_silences(self, workspace: str) -> bool:
+        """Whether a workspace has any silence."""
+        return workspace in self._silences
+
     def silence(self, workspace: str, name: str) -> Silence | None:
         """The silence of that name, if there is one."""
         return self._silences.get(workspace, {}).get(name)

@@ -14,7 +14,7 @@ from ml_event_provider.store import schema
 from ml_event_provider.store.engine import in_chunks, utc_now
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from datetime import datetime
 
     from sqlalchemy import Connection, Select
@@ -171,6 +171,13 @@ def of_rule(connection: Connection, workspace: str, rule: str) -> list[tuple[Pla
     """All that a rule remembers, with the moments at which it is due."""
     rows = connection.execute(select(_TABLE).where(_TABLE.c.workspace == workspace, _TABLE.c.rule == rule))
     return [(Place(row.workspace, row.rule, row.role, row.key), json.loads(row.body), row.due_at) for row in rows]
+
+
+def forget_others(connection: Connection, rules: Collection[tuple[str, str]]) -> None:
+    """Delete what is remembered for rules other than these: they were deleted, switched off, or cannot be used."""
+    known = connection.execute(select(_TABLE.c.workspace, _TABLE.c.rule).distinct()).all()
+    for workspace, rule in {tuple(row) for row in known} - set(rules):
+        connection.execute(delete(_TABLE).where(_TABLE.c.workspace == workspace, _TABLE.c.rule == rule))
 
 
 def forget_idle(connection: Connection, *, before: datetime) -> int:

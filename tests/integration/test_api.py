@@ -7,46 +7,14 @@ from datetime import UTC, datetime, timedelta
 
 import jwt
 import pytest
-from fastapi import FastAPI
 from fastapi.routing import APIRoute
-from fastapi.testclient import TestClient
 
-from ml_event_provider.api.app import create_app
 from ml_event_provider.events.model import Event
 from ml_event_provider.events.wire import write_batch, write_binary, write_structured
-from ml_event_provider.hooks.ingest import mint_token
 from ml_event_provider.store import definitions, deliveries, dispatchers, events
 from ml_event_provider.store.engine import transaction, utc_now
 from tests.conftest import JWT_SECRET
-
-
-@pytest.fixture(scope="module")
-def app() -> FastAPI:
-    from airflow.api_fastapi.app import create_auth_manager
-
-    manager = create_auth_manager()
-    manager.init()
-    whole = FastAPI()
-    whole.mount("/ml-events", create_app())
-    return whole
-
-
-@pytest.fixture
-def client(app, airflow_db):
-    with TestClient(app, raise_server_exceptions=False) as client:
-        yield client
-
-
-def user(role: str) -> dict[str, str]:
-    from airflow.api_fastapi.app import get_auth_manager
-    from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
-
-    token = get_auth_manager().generate_jwt(SimpleAuthManagerUser(username=role.lower(), role=role))
-    return {"Authorization": f"Bearer {token}"}
-
-
-def service() -> dict[str, str]:
-    return {"Authorization": f"Bearer {mint_token()}"}
+from tests.integration.callers import service, user
 
 
 def made(number: int = 1, **more) -> Event:
@@ -70,7 +38,7 @@ def post(client, event: Event, headers: dict[str, str]):
     return client.post("/ml-events/v1/events", content=body, headers={"content-type": content_type, **headers})
 
 
-def routes(app: FastAPI) -> list[tuple[str, str]]:
+def routes(app) -> list[tuple[str, str]]:
     (mounted,) = (route.app for route in app.routes if route.path == "/ml-events")
     return [
         (method, f"/ml-events{route.path}")

@@ -231,11 +231,12 @@ def test_show_has_the_parameters_and_rules_that_make_the_same_pack_again(
     ml_events: Command, own: str, tmp_path: Path
 ) -> None:
     said = ml_events("packs", "show", "-f", own)
-    assert said.out.startswith("own: Jobs of our own\n\nFor tests.\n\nPARAMETER")
-    rows = [line.split() for line in said.out.splitlines() if line.startswith(("targets", "job", "late"))]
-    assert rows[0][:2] == ["targets", "targets"]
-    assert "(must be given)" in said.out
-    assert rows[1][:3] == ["job", "text", "train"]
+    assert said.out.partition("\n\nrules:")[0].splitlines() == [
+        *("own: Jobs of our own", "", "For tests.", ""),
+        *("targets (targets, must be given)", "    Where the notifications go: connection ids."),
+        *("job (text, default train)", "    The job."),
+        *("late (duration, default none)", "    How late."),
+    ]
     (shown,) = read_yaml("rules:" + said.out.partition("\nrules:")[2])
     (written,) = read_yaml(OWN)
     assert shown.value["rules"] == [{**rule, "targets": "${targets}"} for rule in written.value["rules"]]

@@ -9,6 +9,8 @@ import pytest
 from ml_event_provider import hookspecs
 from ml_event_provider.cli.definition import get_commands
 from ml_event_provider.get_provider_info import OPTIONS, get_provider_info
+from ml_event_provider.messages.about import About
+from ml_event_provider.messages.preview import sample_events
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"
@@ -59,6 +61,19 @@ def test_every_connection_field_is_documented(connection):
 @pytest.mark.parametrize("hook", [name for name in vars(hookspecs) if name.startswith("ml_event_")])
 def test_every_hookspec_is_documented(hook):
     assert f"`{hook}`" in (REFERENCE / "plugins.md").read_text()
+
+
+def test_the_alert_of_a_webhook_is_shown_as_it_is_sent():
+    import json
+    import re
+
+    page = (ROOT / "docs" / "howto" / "notify-webhook.md").read_text()
+    (shown,) = (
+        one for block in re.findall(r"```json\n(.*?)```", page, re.DOTALL) if "kind" in (one := json.loads(block))
+    )
+    sent = About(kind="resolved", others=(sample_events()["airflow.dag_run.failed"],)).to_dict()
+    assert shown.keys() == sent.keys()
+    assert shown["others"][0].keys() == sent["others"][0].keys()
 
 
 def test_links_between_pages_lead_somewhere():

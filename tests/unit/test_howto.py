@@ -22,7 +22,8 @@ from ml_event_provider import callbacks
 from ml_event_provider.get_provider_info import OPTIONS, get_provider_info
 from ml_event_provider.messages import Renderer
 from ml_event_provider.messages.preview import sample_events
-from ml_event_provider.rules import PatternIndex, load_rules
+from ml_event_provider.rules import RuleSet
+from ml_event_provider.rules.files import load_definitions
 from ml_event_provider.targets import Message, Outcome
 from ml_event_provider.targets.network import Network
 from ml_event_provider.targets.webhook import secret_bytes, sign
@@ -82,8 +83,10 @@ RULES = [block for block in blocks("yaml") if "targets:" in block.text]
 def test_rules_in_the_pages_load_and_compile(block: Block, tmp_path: Path) -> None:
     path = tmp_path / "rules.yaml"
     path.write_text(block.text, "utf-8")
-    for rule in load_rules(path):
-        PatternIndex.check(rule.pattern())
+    found = load_definitions(path)
+    rules = RuleSet(found.rules, groups=found.resource_groups, calendars=found.calendars, silences=found.silences)
+    assert rules.broken == {}
+    for rule in found.rules:
         for target in rule.targets:
             if source := target.options.get("body_template"):
                 event = sample_events()["airflow.task_instance.failed"]

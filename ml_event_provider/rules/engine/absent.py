@@ -27,7 +27,9 @@ def awaited(rule: Rule, key: str) -> dict[str, Any]:
         *outer, last = path.split(".")
         place = document
         for name in outer:
-            place = place.setdefault(name, {})
+            if not isinstance(place.get(name), dict):
+                place[name] = {}
+            place = place[name]
         place[last] = value
     return document
 

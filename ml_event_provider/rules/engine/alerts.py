@@ -2,7 +2,7 @@
 
 Its state has ``open`` (since when it lasts, or ``None``), ``id``, ``seq`` (its newest event), ``facts``, ``memory``
 (its condition's), ``repeats``, ``escalated`` (how many steps were taken), ``ack`` (who acknowledged it, and when),
-``end_at``, ``changes`` (when it began and ended) and ``flapping``.
+``end_at``, ``told`` (whether anybody heard of it), ``changes`` (when it began and ended) and ``flapping``.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ def open_(rule: Rule, body: Body, key: str, seq: int | None, now: float) -> bool
             repeat_at=now + rule.repeat.total_seconds() if rule.repeat else None,
             escalated=0,
             ack=None,
+            told=False,
         )
         _changed(rule, body, now)
     if begins or seq is not None:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from ml_event_provider.rules.conditions import Observation
 from ml_event_provider.rules.engine import alerts
 from ml_event_provider.rules.engine.absent import awaited
-from ml_event_provider.rules.engine.firing import Firing, context_of, shortened, shown
+from ml_event_provider.rules.engine.firing import Firing, context_of, shown
 from ml_event_provider.rules.engine.outlet import Outlet, inhibitor
 from ml_event_provider.rules.engine.output import Decision, Kind, Outcome, Planned
+from ml_event_provider.rules.engine.planning import Planner
 from ml_event_provider.rules.engine.states import Place
 from ml_event_provider.rules.fields import value_at
 from ml_event_provider.rules.resources import key_of
@@ -79,19 +80,30 @@ def _no_limit(_: str) -> int:
     return 0
 
 
+def _not_kept(_: int) -> None:
+    return None
+
+
 class Engine:
     """What the rules make of a stream of events.
 
     :param hourly_limit: how many notifications one rule of a workspace may make in an hour; 0 is any number.
+    :param document_of: an event by its place, so that silences made after it are asked about it too.
 
     Call :meth:`take` for each event in the order of arrival and :meth:`advance` where none waits; collect
     :attr:`planned` and :attr:`decisions`. The clock only goes forward: what is due before an event is done first.
     """
 
-    def __init__(self, rules: RuleSet, states: States, hourly_limit: Callable[[str], int] = _no_limit) -> None:
+    def __init__(
+        self,
+        rules: RuleSet,
+        states: States,
+        hourly_limit: Callable[[str], int] = _no_limit,
+        document_of: Callable[[int], Mapping[str, Any] | None] = _not_kept,
+    ) -> None:
         self._rules = rules
         self._states = states
-        self._outlet = Outlet(rules, states, hourly_limit)
+        self._outlet = Outlet(states, Planner(rules, states, hourly_limit, document_of))
         self.clock = 0.0
 
     @property
@@ -114,8 +126,7 @@ class Engine:
                 place = Place(rule.workspace, rule.name, "alert", json.dumps(values, ensure_ascii=False))
                 known = self._states.get(place)
                 if known is None or known["form"] != rule.form:
-                    document = awaited(rule, place.key)
-                    context = context_of(rule, document, (), document)
+                    context = context_of(rule, awaited(rule, place.key), ())
                     self._update(rule, place, alerts.begin(rule, now) | {"context": context}, None, now)
 
     def prepare(self, arrival: Arrival) -> Prepared:
@@ -125,12 +136,11 @@ class Engine:
         try:
             found = self._rules.find(document)
             silences = [silence.name for silence in found.silences]
-            short = shortened(document) if found.roles else {}
             for place, roles in sorted(found.roles.items()):
                 rule = self._rules.get(*place)
                 if rule is not None:
                     key = "" if rule.is_plain else key_of(document, rule.by)
-                    steps.append((rule, roles, key, context_of(rule, document, silences, short)))
+                    steps.append((rule, roles, key, context_of(rule, document, silences)))
         except Exception:
             # An event that no rule can digest must not hold up the others; it stays recorded and can be replayed.
             log.exception("Event %s of type %s could not be matched", arrival.event.id, arrival.event.type)
@@ -140,6 +150,7 @@ class Engine:
         """Take one event."""
         prepared = arrival if isinstance(arrival, Prepared) else self.prepare(arrival)
         self.advance(prepared.arrival.at)
+        self._outlet.planner.present = prepared.arrival.seq
         for rule, roles, key, context in prepared.steps:
             self._step(rule, roles, prepared, key, context)
 

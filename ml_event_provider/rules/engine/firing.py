@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ml_event_provider.rules.resources import key_of
 
@@ -12,10 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ml_event_provider.rules.model import Rule
-
-
-#: The longest value of an event's data, as JSON, that silences made later can ask for.
-MAX_KEPT: Final = 250
 
 
 class Firing(NamedTuple):
@@ -32,16 +27,12 @@ class Firing(NamedTuple):
     context: dict[str, Any]
 
 
-def context_of(
-    rule: Rule, document: Mapping[str, Any], silences: Sequence[str], short: Mapping[str, Any]
-) -> dict[str, Any]:
-    """What the way to a notification asks of an event: which silences fit it, what those made later may ask for, and
-    its values for grouping, inhibition and cooldown."""
+def context_of(rule: Rule, document: Mapping[str, Any], silences: Sequence[str]) -> dict[str, Any]:
+    """What the way to a notification asks of an event: which silences fit it, and its values for grouping,
+    inhibition and cooldown."""
     context: dict[str, Any] = {}
     if silences:
         context["silences"] = list(silences)
-    if not rule.is_plain:
-        context["event"] = short
     if rule.inhibit:
         context["inhibit"] = [key_of(document, one.equal) for one in rule.inhibit]
     if rule.group is not None:
@@ -51,12 +42,6 @@ def context_of(
     if rule.cooldown is not None:
         context["cooldown"] = key_of(document, rule.by if rule.cooldown.by is None else rule.cooldown.by)
     return context
-
-
-def shortened(document: Mapping[str, Any]) -> dict[str, Any]:
-    """An event without the long values of its data."""
-    data = {name: value for name, value in document["data"].items() if len(json.dumps(value)) <= MAX_KEPT}
-    return {**document, "data": data}
 
 
 def shown(moment: float) -> str:

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ml_event_provider.rules.engine.firing import Firing, shown
 from ml_event_provider.rules.engine.output import Decision, Outcome, Planned
-from ml_event_provider.rules.engine.planning import Planner
 from ml_event_provider.rules.engine.states import Place
 from ml_event_provider.rules.resources import key_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
+    from ml_event_provider.rules.engine.planning import Planner
     from ml_event_provider.rules.engine.states import Body, States
     from ml_event_provider.rules.model import Rule, RuleTarget
-    from ml_event_provider.rules.ruleset import RuleSet
 
 
 #: How late an event may be, in seconds, and still inhibit what happened at its time, or be inhibited.
@@ -26,9 +25,9 @@ LATE: Final = 86_400
 class Outlet:
     """Takes firings; collects the notifications and the reasons where there is none."""
 
-    def __init__(self, rules: RuleSet, states: States, hourly_limit: Callable[[str], int]) -> None:
+    def __init__(self, states: States, planner: Planner) -> None:
         self._states = states
-        self._planner = Planner(rules, states, hourly_limit)
+        self.planner = planner
         self.planned: list[Planned] = []
         self.decisions: list[Decision] = []
 
@@ -94,7 +93,7 @@ class Outlet:
         """Make the notification of some firings, unless other events tell the same."""
         left = [one for one in firings if not self._inhibited(rule, one, now)]
         if left:
-            planned, decisions = self._planner.plan(rule, left, now, targets)
+            planned, decisions = self.planner.plan(rule, left, now, targets)
             self.planned.append(planned)
             self.decisions += decisions
 
@@ -106,14 +105,16 @@ class Outlet:
         place = inhibitor(rule, number, key_of(document, inhibit.equal))
         known = self._states.get(place)
         times = [one for one in (known["times"] if known else []) if one[0] > time - LATE]
-        times = sorted([*times, [time, seq]])[-10:]
+        times = sorted([*times, [time, seq]])[-100:]
         self._states.put(place, {"times": times}, now + inhibit.within.total_seconds() + LATE)
 
     def _inhibited(self, rule: Rule, firing: Firing, now: float) -> bool:
         for number, (inhibit, values) in enumerate(zip(rule.inhibit, firing.context.get("inhibit", ()), strict=False)):
             body = self._states.get(inhibitor(rule, number, values))
+            # An event mutes itself only where that is what is asked for.
+            other = None if "id" in inhibit.equal else firing.seq
             for time, seq in body["times"] if body else ():
-                if seq != firing.seq and abs(time - firing.time) <= inhibit.within.total_seconds():
+                if seq != other and abs(time - firing.time) <= inhibit.within.total_seconds():
                     facts = {"by": seq, "equal": list(inhibit.equal)}
                     self.decide(rule, firing.seq, firing.key, Outcome.INHIBITED, facts, now)
                     return True

@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from ml_event_provider.events.identity import change_id
-from ml_event_provider.rules.engine.absent import absent_event
+from ml_event_provider.rules.engine.absent import absent_event, awaited
 from ml_event_provider.rules.engine.output import Decision, Kind, Outcome, Planned, PlannedDelivery
 from ml_event_provider.rules.engine.states import Place
 from ml_event_provider.rules.model import SEVERITIES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from ml_event_provider.rules.calendars import Hours
     from ml_event_provider.rules.engine.firing import Firing
@@ -27,12 +27,21 @@ MAX_NAMED: Final = 100
 
 
 class Planner:
-    """Plans notifications; holds nothing itself."""
+    """Plans notifications."""
 
-    def __init__(self, rules: RuleSet, states: States, hourly_limit: Callable[[str], int]) -> None:
+    def __init__(
+        self,
+        rules: RuleSet,
+        states: States,
+        hourly_limit: Callable[[str], int],
+        document_of: Callable[[int], Mapping[str, Any] | None],
+    ) -> None:
         self._rules = rules
         self._states = states
         self._hourly_limit = hourly_limit
+        self._document_of = document_of
+        #: The event that arrives now: which silences fit it has been asked already.
+        self.present: int | None = None
 
     def plan(
         self, rule: Rule, firings: Sequence[Firing], now: float, targets: Sequence[RuleTarget] | None
@@ -71,8 +80,8 @@ class Planner:
         self, rule: Rule, firings: Sequence[Firing], now: float, muted: str, targets: Sequence[RuleTarget] | None
     ) -> Planned:
         newest = firings[-1]
-        kinds = {one.kind for one in firings}
-        kind = Kind(newest.kind) if len(kinds) == 1 else Kind.FIRED
+        # Of several kinds, a firing is what counts: only where one is among them, actions follow.
+        kind = Kind.FIRED if any(one.kind == Kind.FIRED for one in firings) else Kind(newest.kind)
         seqs = [one.seq for one in firings if one.seq is not None]
         event = None if seqs else absent_event(rule, newest.key, newest.time, newest.facts)
         severity = "info" if kind is Kind.RESOLVED else str(rule.severity)
@@ -147,8 +156,10 @@ class Planner:
     def _silenced(self, rule: Rule, firing: Firing, moment: datetime) -> str:
         """Which silence mutes a firing, in words."""
         known = [self._rules.silence(rule.workspace, name) for name in firing.context.get("silences", ())]
-        if "event" in firing.context:
-            known += self._rules.find(firing.context["event"]).silences
+        if (firing.seq is None or firing.seq != self.present) and self._rules.has_silences(rule.workspace):
+            # Silences may have been made since.
+            document = awaited(rule, firing.key) if firing.seq is None else self._document_of(firing.seq)
+            known += [] if document is None else self._rules.find(document).silences
         for silence in known:
             if silence is not None and silence.concerns(rule.name) and silence.covers(moment):
                 return f"silence {silence.name!r} of {silence.author}: {silence.reason}"

@@ -15,7 +15,7 @@ from ml_event_provider.rules.patterns.index import PatternIndex
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from ml_event_provider.rules.analysis.demands import Alternative, Demand
+    from ml_event_provider.rules.analysis.demands import Alternative
     from ml_event_provider.rules.model import Rule
     from ml_event_provider.rules.scope import ResourceGroup
 
@@ -68,11 +68,11 @@ class Cause(NamedTuple):
 
 
 class Edge(NamedTuple):
-    """How a rule comes to follow another: by which event of which cause, and whether it asks for the very thing."""
+    """How a rule comes to follow another: by which event of which cause, and by which alternative of its pattern."""
 
     cause: Cause
     type: str
-    pinned: bool
+    alternative: Alternative
 
     def words(self) -> str:
         """What the first rule does, up to the event."""
@@ -83,19 +83,24 @@ class Edge(NamedTuple):
 
     def excluded(self) -> dict[str, Any]:
         """A pattern that leaves the event out: where the rule asks for the very thing, what actions cause of it."""
-        if self.pinned and self.cause.field != "dag_id":
+        if self._pinned and self.cause.field != "dag_id":
             return {"data": {"source_dag_id": [{"exists": True}]}}
-        if self.pinned and not self.cause.by_asset:
+        if self._pinned and not self.cause.by_asset:
             return {"data": {"run_id": [{"anything-but": {"prefix": RUN_PREFIX}}]}}
         return {"data": {self.cause.field: [{"anything-but": [self.cause.value]}]}}
 
+    @property
+    def _pinned(self) -> bool:
+        """Whether the rule lists values, with this one among them."""
+        path = f"data.{self.cause.field}"
+        return any(self.cause.value in (group[path].fixed() or ()) for group in self.alternative if path in group)
+
 
 class _Way(NamedTuple):
-    """One alternative of a rule's own pattern, also as a pattern of its own."""
+    """One alternative of a rule's own pattern."""
 
     rule: int
     alternative: Alternative
-    pattern: dict[str, Any]
 
 
 class Followers:
@@ -110,10 +115,10 @@ class Followers:
             # The events of an absence end its alert; they do not begin it.
             if rule.condition is None or rule.condition.absence is None:
                 self._ways += _ways(number, rule, named.get(rule.workspace, {}))
-        #: Which ways to look at, from the little that is known of all events of such causes.
         self._indexes = {field: self._index(field) for field in ("dag_id", "uri", "name")}
         self._found: dict[Cause, dict[int, Edge]] = {}
-        self._all: dict[tuple[int, str, bool, str], bool] = {}
+        self._asks: dict[tuple[int, str, str], bool] = {}
+        self._fits_all: dict[tuple[int, str, str, bool], bool] = {}
 
     def of(self, cause: Cause) -> dict[int, Edge]:
         """The rules that fire on what the cause leads to, by their number, each with the first such event."""
@@ -123,40 +128,37 @@ class Followers:
             for event in cause.events():
                 for name in sorted(self._indexes[cause.field].match(event), key=int):
                     way = self._ways[int(name)]
-                    if way.rule not in found:
-                        edge = self._edge(int(name), way, cause, event)
-                        if edge is not None:
-                            found[way.rule] = edge
+                    if way.rule not in found and self._follows(int(name), cause, event):
+                        found[way.rule] = Edge(cause, event["type"], way.alternative)
         return found
 
-    def _edge(self, number: int, way: _Way, cause: Cause, event: dict[str, Any]) -> Edge | None:
-        if not may_match(way.pattern, event):
-            return None
-        kind = str(event["type"])
-        path = f"data.{cause.field}"
-        asked = [group[path] for group in way.alternative if path in group]
-        field = World(True, kind).field(path)
-        if any(not trivial(demand, field) for demand in asked):
-            return Edge(cause, kind, any(_names(demand, cause.value) for demand in asked))
-        # Nothing depends on the value.
-        key = number, kind, cause.by_asset, cause.field
-        if key not in self._all:
-            known = {f"data.{name}": _known(value) for name, value in event["data"].items() if name != cause.field}
-            pattern = {"type": [kind], "workspace": [cause.workspace], **known}
-            self._all[key] = relation(pattern, way.pattern) in ("equal", "a_in_b")
-        return Edge(cause, kind, False) if self._all[key] else None
-
     def _index(self, field: str) -> PatternIndex:
-        always = {"type", "workspace", f"data.{field}"}
+        """What is asked of the fields that are known of all events of such causes."""
         return PatternIndex(
-            {
-                str(number): _pattern(
-                    {path: demand for path, demand in group.items() if path in always and not demand.comparisons}
-                    for group in way.alternative
-                )
-                for number, way in enumerate(self._ways)
-            }
+            {str(number): _pattern(way.alternative, field, known=True) for number, way in enumerate(self._ways)}
         )
+
+    def _follows(self, number: int, cause: Cause, event: dict[str, Any]) -> bool:
+        """Whether an event that the index has found surely concerns the rule, or what the rule asks about."""
+        kind, way = event["type"], self._ways[number]
+        key = number, kind, cause.field
+        asks = self._asks.get(key)
+        if asks is None:
+            path = f"data.{cause.field}"
+            field = World(True, kind).field(path)
+            asks = any(path in group and not trivial(group[path], field) for group in way.alternative)
+            self._asks[key] = asks
+        if asks:
+            rest = _pattern(way.alternative, cause.field, known=False)
+            return rest == _ANYTHING or may_match(rest, event)
+        # The value changes nothing.
+        fits = self._fits_all.get((*key, cause.by_asset))
+        if fits is None:
+            data = {f"data.{name}": _known(value) for name, value in event["data"].items() if name != cause.field}
+            own = {"type": [kind], "workspace": [cause.workspace], **data}
+            fits = relation(own, _pattern(way.alternative)) in ("equal", "a_in_b")
+            self._fits_all[*key, cause.by_asset] = fits
+        return fits
 
 
 def _ways(number: int, rule: Rule, groups: dict[str, ResourceGroup]) -> list[_Way]:
@@ -164,19 +166,27 @@ def _ways(number: int, rule: Rule, groups: dict[str, ResourceGroup]) -> list[_Wa
         found = alternatives(rule.pattern(groups))
     except InvalidRule:
         return []
-    return [_Way(number, alternative, _pattern(alternative)) for alternative in found]
+    return [_Way(number, alternative) for alternative in found]
 
 
-def _pattern(groups: Iterable[dict[str, Demand]]) -> dict[str, Any]:
-    """The pattern that demands these groups."""
-    parts = [{path: [*demand.elements] for path, demand in group.items()} for group in groups if group]
-    return {"$and": parts} if parts else {"type": [{"exists": True}]}
+#: The shortest pattern that every event matches.
+_ANYTHING: Final = {"type": [{"exists": True}]}
+
+
+def _pattern(alternative: Alternative, field: str = "", *, known: bool | None = None) -> dict[str, Any]:
+    """The pattern that demands the groups; with ``known``, only of the always known fields, or only of the others."""
+    always = {"type", "workspace", f"data.{field}"}
+    parts = [
+        {
+            path: [*demand.elements]
+            for path, demand in group.items()
+            if known is None or known == (path in always and not demand.comparisons)
+        }
+        for group in alternative
+    ]
+    parts = [part for part in parts if part]
+    return {"$and": parts} if parts else _ANYTHING
 
 
 def _known(value: Any) -> list[Any]:
     return [{"exists": False}] if value == [] else [value]
-
-
-def _names(demand: Demand, value: str) -> bool:
-    """Whether the demand lists values, with this one among them."""
-    return value in (demand.fixed() or ())

@@ -58,7 +58,7 @@ def _value(reading: Reading, path: str) -> Iterator[Remark]:
         words = " or ".join(sorted({field.words() for field in fields}))
         text = f"{path} is {words}, and the condition needs a number; name a field that holds one"
         place = f"condition.{reading.rule.condition.kind}.value" if reading.rule.condition else "condition"
-        yield reading.remark("error", "value-is-no-number", place, text)
+        yield reading.remark("error" if reading.ours() else "warning", "value-is-no-number", place, text)
 
 
 def _expected(reading: Reading, absence: Absence) -> Iterator[Remark]:
@@ -83,7 +83,7 @@ def _expected(reading: Reading, absence: Absence) -> Iterator[Remark]:
         listed = ", ".join(json.dumps(key, ensure_ascii=False) for key, _ in never[:_NAMED])
         more = f" and {len(never) - _NAMED} others" if len(never) > _NAMED else ""
         text = f"no event of the rule is about {listed}{more} ({never[0][1]}); correct it, or widen the rule"
-        yield reading.remark("error", "expect-never-comes", place, text)
+        yield reading.remark("error" if reading.ours() else "warning", "expect-never-comes", place, text)
 
 
 def _never(pattern: dict[str, Any], keys: set[tuple[str, ...]], values: Sequence[Any]) -> str:

@@ -3,55 +3,74 @@
 from __future__ import annotations
 
 import json
-from itertools import combinations
-from typing import TYPE_CHECKING, Any, Final
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from ml_event_provider.rules.analysis import relation
-from ml_event_provider.rules.analysis.demands import alternatives
+from ml_event_provider.rules.analysis import relation, witness
+from ml_event_provider.rules.analysis.demands import Demand, alternatives
+from ml_event_provider.rules.analysis.values import search
 from ml_event_provider.rules.linting.alerts import told
 from ml_event_provider.rules.linting.remarks import Remark
+from ml_event_provider.rules.patterns.index import PatternIndex
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from ml_event_provider.rules.analysis import Relation
+    from ml_event_provider.rules.analysis.fields import World
     from ml_event_provider.rules.linting.reading import Reading
-    from ml_event_provider.rules.model import RuleTarget
+    from ml_event_provider.rules.model import Rule, RuleTarget
 
 #: How many pairs of patterns are looked at, and how many of them are compared thoroughly. Beyond that it is said
 #: that some were left out.
 MAX_PAIRS: Final = 1_000_000
-MAX_COMPARED: Final = 10_000
+MAX_COMPARED: Final = 2000
 #: How many other rules a remark names.
 _NAMED: Final = 3
 #: The targets' options that say where a message goes.
 _ROUTES: Final = ("to", "channel", "endpoint")
 
 
+class _Member(NamedTuple):
+    number: int
+    reading: Reading
+    places: frozenset[str]
+
+
 class _Likely:
     """Rules with the very same pattern, and what tells soon that others have different events."""
 
-    def __init__(self, pattern: Mapping[str, Any]) -> None:
+    def __init__(self, pattern: Mapping[str, Any], possible: frozenset[World]) -> None:
         self.pattern: Final = pattern
-        self.members: Final[list[tuple[int, Reading]]] = []
+        self.worlds: Final = possible
+        self.members: Final[list[_Member]] = []
         self.places: Final[set[str]] = set()
-        demands = [
-            {path: demand for group in groups for path, demand in group.items()} for groups in alternatives(pattern)
-        ]
-        #: The fields that each alternative asks about.
-        self.asked: Final = frozenset.intersection(*(frozenset(each) for each in demands))
-        #: Those for which values are listed, with all of these.
-        self.listed: Final[dict[str, frozenset[Any]]] = {}
-        for path in self.asked:
-            values = [each[path].fixed() for each in demands]
-            if all(found is not None and not each[path].absent for found, each in zip(values, demands, strict=True)):
-                self.listed[path] = frozenset(value for found in values if found is not None for value in found)
+        #: The demands on each field that is asked about once in every alternative.
+        self.demands: Final[dict[str, list[Demand]]] = {}
+        found = alternatives(pattern)
+        for path in frozenset.intersection(*(frozenset().union(*groups) for groups in found)):
+            asked = [[group[path] for group in groups if path in group] for groups in found]
+            if all(len(each) == 1 and not each[0].comparisons for each in asked):
+                self.demands[path] = [each[0] for each in asked]
+
+    @cached_property
+    def samples(self) -> dict[str, list[Any]]:
+        """A value for each element of the demands on a field."""
+        return {
+            path: [
+                value
+                for demand in dict.fromkeys(demands)
+                for element in demand.plain
+                for value in search([Demand([element])]).values[:1]
+            ]
+            for path, demands in self.demands.items()
+        }
 
     def may_hold(self, other: _Likely) -> bool:
-        """Whether all events of the other may be among its own, as far as lists of values tell."""
-        return all(
-            path in other.asked and (path not in other.listed or other.listed[path] <= values)
-            for path, values in self.listed.items()
+        """Whether all events of the other may be among its own, as far as samples tell."""
+        return other.worlds <= self.worlds and all(
+            any(demand.accepts(value) for demand in dict.fromkeys(demands))
+            for path, demands in self.demands.items()
+            for value in other.samples.get(path, ())
         )
 
 
@@ -61,66 +80,72 @@ def check(readings: Sequence[Reading]) -> Iterator[Remark]:
     for number, reading in enumerate(readings):
         if not reading.rule.enabled or reading.missing or not reading.worlds():
             continue
-        pattern = reading.patterns["hit"]
         found = workspaces.setdefault(reading.rule.workspace, {})
-        likely = found.setdefault(json.dumps(pattern, sort_keys=True), _Likely(pattern))
-        likely.members.append((number, reading))
-        likely.places.update(_places(reading))
+        pattern = reading.patterns["hit"]
+        text = json.dumps(pattern, sort_keys=True)
+        if text not in found:
+            found[text] = _Likely(pattern, reading.worlds())
+        member = _Member(number, reading, _places(reading))
+        found[text].members.append(member)
+        found[text].places.update(member.places)
     for workspace, patterns in workspaces.items():
         yield from _workspace(workspace, list(patterns.values()))
 
 
 def _workspace(workspace: str, patterns: Sequence[_Likely]) -> Iterator[Remark]:
-    around: list[list[tuple[_Likely, bool]]] = [[(one, True)] for one in patterns]
-    pairs = compared = 0
-    for (left, one), (right, other) in combinations(enumerate(patterns), 2):
-        pairs += 1
-        if pairs > MAX_PAIRS or compared > MAX_COMPARED:
+    around: list[dict[int, bool]] = [{number: True} for number in range(len(patterns))]
+    compared: set[frozenset[int]] = set()
+    for looked, (one, other) in enumerate(_candidates(patterns)):
+        if looked >= MAX_PAIRS or len(compared) >= MAX_COMPARED:
             text = (
-                f"the workspace has too many rules that are much alike to compare all of them: {compared} pairs were"
-                " compared, the rest was left out"
+                f"the workspace has too many rules that are much alike to compare all of them: {len(compared)} pairs"
+                " were compared, the rest was left out"
             )
             yield Remark("info", workspace, "", "rules", text, "not-all-compared")
             break
-        found = _compared(one, other)
-        if found is None:
+        if frozenset((one, other)) in compared:
             continue
-        compared += 1
-        equal = found == "equal"
-        if equal or found == "a_in_b":
-            around[left].append((other, equal))
-        if equal or found == "b_in_a":
-            around[right].append((one, equal))
-    for one, others in zip(patterns, around, strict=True):
-        for number, reading in one.members:
-            yield from _said_twice(number, reading, others)
+        compared.add(frozenset((one, other)))
+        found = relation(patterns[one].pattern, patterns[other].pattern)
+        if found in ("equal", "a_in_b"):
+            around[one][other] = found == "equal"
+        if found in ("equal", "b_in_a"):
+            around[other][one] = found == "equal"
+    for pattern, others in zip(patterns, around, strict=True):
+        wider = [(patterns[number], equal) for number, equal in others.items()]
+        for member in pattern.members:
+            yield from _said_twice(member, wider)
 
 
-def _compared(one: _Likely, other: _Likely) -> Relation | None:
-    """How the events of two patterns relate, or ``None`` where it is plain that neither holds the other."""
-    if one.places.isdisjoint(other.places) or not (one.may_hold(other) or other.may_hold(one)):
-        return None
-    left, right = one.members[0][1].worlds(), other.members[0][1].worlds()
-    return relation(one.pattern, other.pattern) if left <= right or right <= left else None
+def _candidates(patterns: Sequence[_Likely]) -> Iterator[tuple[int, int]]:
+    """Pairs of patterns that share a target, where all events of the first may be of the second."""
+    index = PatternIndex({str(number): one.pattern for number, one in enumerate(patterns)})
+    for number, one in enumerate(patterns):
+        event = witness(one.pattern)
+        names = range(len(patterns)) if event is None else sorted(map(int, index.match(event)))
+        for name in names:
+            other = patterns[name]
+            if name != number and not one.places.isdisjoint(other.places) and other.may_hold(one):
+                yield number, name
 
 
-def _said_twice(number: int, reading: Reading, others: Sequence[tuple[_Likely, bool]]) -> Iterator[Remark]:
-    rule, places = reading.rule, _places(reading)
+def _said_twice(member: _Member, others: Sequence[tuple[_Likely, bool]]) -> Iterator[Remark]:
+    reading, rule = member.reading, member.reading.rule
     copied: list[str] = []
     alike: list[tuple[str, bool]] = []
     shared: set[str] = set()
     for likely, equal in others:
-        for at, other in likely.members:
-            if other is reading or (equal and at > number):
+        for other in likely.members:
+            if equal and other.number >= member.number:
                 continue
-            same = (rule.condition, rule.by) == (other.rule.condition, other.rule.by)
-            if equal and same and places == _places(other):
-                copied.append(other.rule.name)
-            elif common := places & _places(other):
-                alike.append((other.rule.name, same))
+            same = _manner(rule) == _manner(other.reading.rule)
+            if equal and same and member.places == other.places:
+                copied.append(other.reading.rule.name)
+            elif common := member.places & other.places:
+                alike.append((other.reading.rule.name, same))
                 shared |= common
     if copied:
-        text = f"does the same as {_named(copied)}: the same events, condition and targets; take one away"
+        text = f"does the same as {_named(copied)}: the same events, condition, severity and targets; take one away"
         yield reading.remark("warning", "duplicate", "", text)
     if alike:
         names = sorted({place.partition("\n")[0] for place in shared})
@@ -131,14 +156,19 @@ def _said_twice(number: int, reading: Reading, others: Sequence[tuple[_Likely, b
         yield reading.remark("warning" if any(same for _, same in alike) else "info", "overlap", "targets", text)
 
 
+def _manner(rule: Rule) -> tuple[Any, ...]:
+    """When the rule fires on its events, and how gravely."""
+    return rule.condition, rule.by, rule.severity
+
+
 def _named(names: Sequence[str]) -> str:
     listed = ", ".join(repr(name) for name in names[:_NAMED])
     return f"{listed} and {len(names) - _NAMED} others" if len(names) > _NAMED else listed
 
 
-def _places(reading: Reading) -> set[str]:
+def _places(reading: Reading) -> frozenset[str]:
     """Where the rule's notifications go at first."""
-    return {_place(target) for target in reading.rule.targets if told(reading.rule, target)}
+    return frozenset(_place(target) for target in reading.rule.targets if told(reading.rule, target))
 
 
 def _place(target: RuleTarget) -> str:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from ml_event_provider.events.catalogue import EVENT_TYPES
 from ml_event_provider.rules.analysis import always_matches, never_matches, unknown_names
-from ml_event_provider.rules.analysis.demands import alternatives
+from ml_event_provider.rules.analysis.contradiction import conflict
+from ml_event_provider.rules.analysis.demands import Demand, alternatives
+from ml_event_provider.rules.analysis.fields import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from ml_event_provider.rules.analysis import Problem
+    from ml_event_provider.rules.analysis.demands import Alternative
     from ml_event_provider.rules.linting.reading import Reading
     from ml_event_provider.rules.linting.remarks import Level, Remark
 
@@ -31,10 +33,8 @@ _SCOPED: Final = {
     "data.collection": ("collections",),
     "owner": ("created_by",),
 }
-#: Types that somebody may send although the catalogue does not have them.
-_SENT: Final = {
-    "$and": [{"type": [{"anything-but": [*EVENT_TYPES]}]}, {"type": [{"anything-but": {"prefix": "airflow."}}]}]
-}
+#: Only this package makes events of Airflow; others anybody may send, and with any data.
+_SENT: Final[Alternative] = ({"type": Demand([{"anything-but": {"prefix": "airflow."}}])},)
 
 
 def check(reading: Reading) -> Iterator[Remark]:
@@ -56,8 +56,8 @@ def check(reading: Reading) -> Iterator[Remark]:
 
 def level_of_never(pattern: Mapping[str, Any]) -> Level:
     """How grave it is that no event matches which is as the catalogue says: somebody may send others."""
-    others = {"$and": [pattern, *_SENT["$and"]]}
-    return "error" if never_matches(others, schemas=False) is not None else "warning"
+    sent = any(conflict((*each, *_SENT), World(True)) is None for each in alternatives(pattern))
+    return "warning" if sent else "error"
 
 
 def _never(reading: Reading, role: str, pattern: Mapping[str, Any], problems: Sequence[Problem]) -> Remark:
@@ -65,13 +65,16 @@ def _never(reading: Reading, role: str, pattern: Mapping[str, Any], problems: Se
     hints = [problem.text.rpartition("; ")[2] for problem in problems if "did you mean" in problem.text]
     hint = f" ({hints[0]})" if hints else ""
     outcome = _OUTCOMES.get(role, "it never mutes anything")
-    text = f"no event can match, so {outcome}: {reason}{hint}"
-    return reading.remark(level_of_never(pattern), "never-matches", reading.place(role), text)
+    level = level_of_never(pattern)
+    which = "no event" if level == "error" else "no event that is as the catalogue says"
+    text = f"{which} can match, so {outcome}: {reason}{hint}; correct it"
+    return reading.remark(level, "never-matches", reading.place(role), text)
 
 
 def _unknown(reading: Reading, role: str, problem: Problem) -> Iterator[Remark]:
     path = problem.path
-    level: Level = "error" if problem.certain and path != "type" else "warning"
+    sent = path == "type" or (path.startswith("data.") and not reading.ours(role))
+    level: Level = "error" if problem.certain and not sent else "warning"
     text = problem.text if path in problem.text else f"{path}: {problem.text}"
     asking = [name for name in _SCOPED.get(path, ()) if getattr(reading.rule.scope, name)]
     if not asking or path in _own_paths(reading, role):

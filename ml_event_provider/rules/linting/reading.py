@@ -70,6 +70,10 @@ class Reading:
             found = self._worlds[role] = frozenset() if pattern is None else _possible(pattern)
         return found
 
+    def ours(self, role: str = "hit") -> bool:
+        """Whether a role's events are as the catalogue says: only this package makes those of Airflow."""
+        return all(world.type is not None and world.type.startswith("airflow.") for world in self.worlds(role))
+
     def lacks(self, path: str, role: str = "hit") -> str:
         """Why no event of a role has the field, with the nearest name; empty if one may have it."""
         return _lacking(self.worlds(role), path)

@@ -10,6 +10,7 @@ from typing import Final
 #: How many bits an address of each IP version has.
 BITS: Final = {4: 32, 6: 128}
 
+_DIGITS: Final = frozenset("0123456789")
 _NUMBER: Final = Struct(">I").unpack
 _V4 = re.compile(r"([0-9]+)\.([0-9]+)\.([0-9]+)\.([0-9]+)", re.ASCII)
 _V6 = re.compile(r"[0-9a-fA-F:]{2,45}", re.ASCII)
@@ -20,7 +21,7 @@ def address(text: str) -> tuple[int, int] | None:
 
     IPv4 parts are decimal, zeros before them count nothing.
     """
-    if text[:1].isdigit() and ":" not in text:
+    if text[:1] in _DIGITS and ":" not in text:
         try:
             return 4, _NUMBER(inet_pton(AF_INET, text))[0]
         except (OSError, ValueError):

@@ -10,7 +10,7 @@ from ml_event_provider.rules.patterns.reader import Array, Place, places
 from ml_event_provider.rules.patterns.values import ABSENT, Constant, Plain, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from ml_event_provider.rules.patterns.compiler import Leaf
     from ml_event_provider.rules.patterns.tree import Field
@@ -77,14 +77,14 @@ class Alternative:
 
     __slots__ = ("checks", "compares", "groups", "name")
 
-    def __init__(self, name: str, groups: tuple[tuple[Condition, ...], ...], asked: Iterable[Condition]) -> None:
+    def __init__(self, name: str, groups: tuple[tuple[Condition, ...], ...], asked: Sequence[Condition]) -> None:
         """:param asked: the conditions that are not sure to hold when a value has led here."""
         self.name = name
         #: Each group's fields come from the same array elements.
         self.groups = groups
         #: What to ask of the fields one by one.
         self.checks: tuple[Check, ...] = tuple([item.check for item in asked if item.other is None])
-        self.compares = any(item.other is not None for group in groups for item in group)
+        self.compares = len(self.checks) < len(asked)
 
     @property
     def conditions(self) -> Iterable[Condition]:

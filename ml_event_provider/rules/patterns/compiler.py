@@ -92,7 +92,12 @@ class _Compiler:
         for name, value in found.items():
             if not isinstance(name, str):
                 raise InvalidPattern(where, f"the field name {shown(name)} must be a string; put it in quotes")
-            result = _both(where, result, self.field(name, value, prefix, depth))
+            more = self.field(name, value, prefix, depth)
+            # Most fields have one alternative of one group.
+            if len(result) == 1 and len(more) == 1 and len(more[0]) == 1 and result[0][0].keys().isdisjoint(more[0][0]):
+                result[0][0].update(more[0][0])
+            else:
+                result = _both(where, result, more)
         return result
 
     def field(self, name: str, value: Any, prefix: str, depth: int) -> list[Alternative]:
@@ -135,6 +140,8 @@ class _Compiler:
         self.count += 1
         if self.count > MAX_FIELDS:
             raise InvalidPattern(path, f"a pattern has at most {MAX_FIELDS} fields")
+        if len(elements) == 1:
+            return self.single(path, elements[0])
         values: dict[Plain, None] = {}
         others: dict[Predicate, None] = {}
         for element in elements:
@@ -149,6 +156,15 @@ class _Compiler:
         if not others and ABSENT not in values:
             return [({path: Leaf((*values,))},)]
         return [({path: leaf},) for leaf in _leaves(values, others)]
+
+    def single(self, path: str, element: Any) -> list[Alternative]:
+        """A leaf of one element, as most are."""
+        if type(element) is str and address(element) is None:
+            return [({path: Leaf((element,))},)]
+        asked = predicate(path, element)
+        if not isinstance(asked, Equal):
+            return [({path: Leaf((), (asked,))},)]
+        return [({path: MISSING_FIELD if asked.value is ABSENT else Leaf((asked.value,))},)]
 
 
 def _leaves(values: dict[Plain, None], predicates: dict[Predicate, None]) -> Iterator[Leaf]:

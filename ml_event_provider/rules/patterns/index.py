@@ -4,9 +4,10 @@
 2. Each alternative is registered once: for the field and under the keys of the one condition by which the
    fewest rules are found (``keys``, ``usage``). That is most often a name, hardly ever a type.
 3. A match reads only the fields under which something is registered (``tree``, ``reader``). Each value leads to a
-   few alternatives or to none (``table``), and strings that were seen before are looked up.
-4. The other conditions of these alternatives are asked, each at most once for an event, and only then are their
-   fields read (``alternatives.Reading``).
+   few alternatives or to none (``table``).
+4. The other conditions of these alternatives are asked, and only then are their fields read (``alternatives``).
+5. After some matches without a change, step 3 is done by functions written for the rules, one for each type of
+   event, that give only the alternatives for that type (``settled``).
 
 What ``match`` reads never changes: ``add`` and ``remove`` publish a new snapshot that shares all that they did
 not touch (``registry``, ``persistent``).
@@ -28,7 +29,7 @@ from ml_event_provider.rules.patterns.alternatives import (
 from ml_event_provider.rules.patterns.compiler import compile_pattern
 from ml_event_provider.rules.patterns.reader import follow
 from ml_event_provider.rules.patterns.registry import Registry
-from ml_event_provider.rules.patterns.settled import MAX_FIELDS, settle
+from ml_event_provider.rules.patterns.settled import can_settle, settle
 from ml_event_provider.rules.patterns.tree import Node, build
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from ml_event_provider.rules.patterns.registry import Edit
     from ml_event_provider.rules.patterns.settled import Read
     from ml_event_provider.rules.patterns.table import Table
-
 
 #: After how many matches, more for many rules, a snapshot's events are read by a function of their own.
 SETTLES_AFTER: Final = 128
@@ -67,7 +67,7 @@ class Snapshot:
         if root is None:
             root = self.root = build(self.ways)
         self.matches += 1
-        if self.matches > SETTLES_AFTER + rules // 16 and len(self.ways) <= MAX_FIELDS:
+        if self.matches > SETTLES_AFTER + rules // 16 and can_settle(self.ways, self.tables):
             self.read = settle(self.ways, self.tables)
         found: list[Alternative | Branch] = []
         follow(root, event, self.tables, found)

@@ -21,6 +21,7 @@ kind   what                                    asked by
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import floor, frexp, isinf, ldexp
 from typing import TYPE_CHECKING, Any, Final
 
@@ -44,11 +45,15 @@ SIZES: Final = (6, 3, 2, 1)
 MAX_PIECES: Final = 8
 #: A range that holds a number is at least as wide as the gap to its neighbour in binary64: the number is less than
 #: 2**(size of the range's cells + LEAST).
-LEAST: Final = 55
+LEAST: Final = 54
 
 
+@lru_cache(256)
 def routes(predicate: Predicate) -> list[Route]:
-    """The ways to find an alternative by this predicate, each a set of keys to register under."""
+    """The ways to find an alternative by this predicate, each a set of keys to register under.
+
+    They are asked for several times while a rule is added. The list must not be changed.
+    """
     kind = type(predicate)
     if kind is Wildcard:
         return list(_wildcard_routes(predicate)) or [(ANY,)]  # type: ignore[arg-type]
@@ -65,12 +70,6 @@ def routes(predicate: Predicate) -> list[Route]:
     elif isinstance(predicate, Network):
         return [((str(predicate.version), predicate.bits, predicate.number),)]
     return [(key,)] if key[1] or key[0] == "i=" else [(ANY,)]
-
-
-def ways(leaf: Leaf) -> list[list[Route]]:
-    """For each thing that a leaf allows, the ways to find it."""
-    found: list[list[Route]] = [[(("=", 0, value),)] for value in leaf.values]
-    return found + [routes(predicate) for predicate in leaf.predicates] if leaf.predicates else found
 
 
 def is_sure(leaf: Leaf) -> bool:
@@ -137,8 +136,8 @@ def _range_route(found: Range) -> Route:
         return (("<", 0, float(high or 0)),)
     if high is None or isinf(float(high) - float(low)):
         return ((">", 0, float(low)),)
-    # The cells are wider than half of the range, so it touches at most three of them.
-    exponent = frexp(float(high) - float(low))[1] - 1
+    # The cells are wider than the range, so it touches at most two of them.
+    exponent = frexp(float(high) - float(low))[1]
     return tuple(("~", exponent, number) for number in range(cell(low, exponent), cell(high, exponent) + 1))
 
 

@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 
 V = TypeVar("V")
 
-_SHARD: Final = 64
+_SHARD: Final = 32
 _CHUNK: Final = 512
 
 
 class PersistentMap(Generic[V]):
-    """A hash map in shards of about 64 entries; a change copies one shard and the list of shards."""
+    """A hash map in shards of about 32 entries; a change copies one shard and the list of shards."""
 
     __slots__ = ("_mask", "_shards", "_size")
 
@@ -48,12 +48,14 @@ class PersistentMap(Generic[V]):
 
     def with_item(self, key: Hashable, value: V) -> PersistentMap[V]:
         """This map with ``value`` at ``key``."""
+        old = self._shards
         number = hash(key) & self._mask
-        shard = self._shards[number].copy()
-        size = self._size + (key not in shard)
+        shard = old[number].copy()
+        before = len(shard)
         shard[key] = value
-        shards = self._shards.copy()
+        shards = old.copy()
         shards[number] = shard
+        size = self._size + len(shard) - before
         return PersistentMap(shards if size <= _SHARD * len(shards) else _doubled(shards), size)
 
     def without(self, key: Hashable) -> PersistentMap[V]:

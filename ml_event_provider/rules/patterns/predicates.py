@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 class Predicate(Protocol):
     """A question about one value."""
 
+    def __hash__(self) -> int:
+        """The same for predicates that ask the same."""
+
     def test(self, value: Plain) -> bool:
         """Whether the value is what is asked for."""
 

@@ -12,6 +12,8 @@ from ml_event_provider.rules.patterns.tree import Field
 from ml_event_provider.rules.patterns.usage import Usage
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ml_event_provider.rules.patterns import compiler
 
 #: An alternative, the slot of its keys and the keys that it is registered under.
@@ -48,11 +50,11 @@ class Edit:
 
     def add(self, name: str, alternatives: list[compiler.Alternative]) -> None:
         """Add a rule that is not there."""
+        condition = self._condition
         self.registry.rules[name] = tuple(
             [
                 self._register(
-                    name,
-                    tuple([tuple([self._condition(path, leaf) for path, leaf in group.items()]) for group in groups]),
+                    name, tuple([tuple([condition(path, leaf) for path, leaf in group.items()]) for group in groups])
                 )
                 for groups in alternatives
             ]
@@ -75,30 +77,39 @@ class Edit:
         return True
 
     def _move(self, alternative: Alternative) -> None:
-        """Register an alternative anew, under keys that are rarer since then."""
+        """Register an alternative anew if other keys are rarer since then."""
         rules = self.registry.rules
         found = [*rules[alternative.name]]
         number = next(at for at, each in enumerate(found) if each[0] is alternative)
-        self._unregister(*found[number])
-        found[number] = self._register(alternative.name, alternative.groups)
-        rules[alternative.name] = tuple(found)
+        rarest, keys = self._rarest([*alternative.conditions])
+        if rarest is not None and (rarest.field.slot, keys) != found[number][1:]:
+            self._unregister(*found[number])
+            found[number] = self._register(alternative.name, alternative.groups)
+            rules[alternative.name] = tuple(found)
+
+    def _rarest(self, conditions: Sequence[Condition]) -> tuple[Condition | None, tuple[Key, ...]]:
+        """The condition and its keys by which the fewest other rules are found."""
+        usages = self.registry.usages
+        least: tuple[int, int] | None = None
+        rarest = None
+        keys: tuple[Key, ...] = ()
+        for condition in conditions:
+            # A missing field has no key.
+            if not condition.absent:
+                cost, found = usages[condition.field.slot].best(condition.leaf)
+                if least is None or cost < least:
+                    least, rarest, keys = cost, condition, found
+        return rarest, keys
 
     def _register(self, name: str, groups: tuple[tuple[Condition, ...], ...]) -> Registration:
         """Make an alternative and let the keys lead to it by which the fewest other rules are found."""
         conditions = groups[0] if len(groups) == 1 else tuple([item for group in groups for item in group])
-        usages = self.registry.usages
-        best: tuple[int, int, list[Key]] | None = None
-        rarest = None
-        for condition in conditions:
-            # A missing field has no key.
-            if not condition.absent:
-                found = usages[condition.field.slot].best(condition.leaf)
-                if best is None or found[:2] < best[:2]:
-                    best, rarest = found, condition
-        if best is None or rarest is None:
+        rarest, keys = self._rarest(conditions)
+        if rarest is None:
             alternative = Alternative(name, groups, conditions)
             self.everywhere = (*self.everywhere, alternative)
             return alternative, EVERYWHERE, ()
+        usages = self.registry.usages
         asked = [item for item in conditions if item is not rarest] if is_sure(rarest.leaf) else [*conditions]
         if len(asked) > 1:
             # The cheap first, and of these the ones that fail most.
@@ -106,12 +117,13 @@ class Edit:
         alternative = Alternative(name, groups, asked)
         slot = rarest.field.slot
         table = self._table(slot)
-        for key in best[2]:
+        for key in keys:
             table.register(key, alternative)
         usage = usages[slot]
-        self.ways_changed = self.ways_changed or not usage.registered
-        usage.registered += len(best[2])
-        return alternative, slot, tuple(best[2])
+        if not usage.registered:
+            self.ways_changed = True
+        usage.registered += len(keys)
+        return alternative, slot, keys
 
     def _unregister(self, alternative: Alternative, slot: int, keys: tuple[Key, ...]) -> None:
         if slot == EVERYWHERE:

@@ -22,15 +22,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
     from types import CodeType
 
-    from ml_event_provider.rules.patterns.alternatives import Alternative, Branch, Bucket
+    from ml_event_provider.rules.patterns.alternatives import Alternative, Branch, Bucket, Known
     from ml_event_provider.rules.patterns.table import Table
 
-    Read = Callable[[Mapping[str, Any], dict[Any, Any]], list[Alternative | Branch]]
+    Read = Callable[[Mapping[str, Any], Known], list[Alternative | Branch]]
     #: By slot, kind and size: the alternatives under each key.
     Maps = dict[int, dict[tuple[str, int], dict[Hashable, Bucket]]]
 
-#: With more fields than this, no function is written.
+#: With more fields, kinds and sizes of keys, or deeper fields than this, no function is written.
 MAX_FIELDS: Final = 64
+MAX_KINDS: Final = 256
+MAX_DOTS: Final = 16
 #: How many values the field may have by which events are told apart, and how much larger all parts together may be
 #: than the whole.
 MAX_PARTS: Final = 64
@@ -49,27 +51,41 @@ _ONE_KEY: Final = {
 
 
 def settle(ways: Mapping[str, int], tables: list[Table]) -> Read:
-    """The function that gives the alternatives to which an event's values lead."""
+    """The function that gives the alternatives to which an event's values lead; it may note values in ``known``."""
     name, slot, values = _told_apart(ways, tables)
     parts = _parts(ways, tables, slot, values)
-    reads = {value: _written(ways, tables, maps) for value, maps in parts.items()}
-    rest = reads.pop(None)
-    if not reads:
+    rest = _written(ways, tables, parts.pop(None))
+    if not parts:
         return rest
     root = build(ways)
+    reads: dict[str, Read] = {}
 
-    def read(event: Mapping[str, Any], known: dict[Any, Any]) -> list[Alternative | Branch]:
+    def read(event: Mapping[str, Any], known: Known) -> list[Alternative | Branch]:
         if name not in event:
             return rest(event, known)
         value = event[name]
         if type(value) is str:
             known[slot] = value
-            return reads.get(value, rest)(event, known)
+            part = reads.get(value)
+            if part is None:
+                if value not in parts:
+                    return rest(event, known)
+                part = reads[value] = _written(ways, tables, parts[value])
+            return part(event, known)
         found: list[Alternative | Branch] = []
         follow(root, event, tables, found)
         return found
 
     return read
+
+
+def can_settle(ways: Mapping[str, int], tables: list[Table]) -> bool:
+    """Whether the functions would not be too long."""
+    return (
+        len(ways) <= MAX_FIELDS
+        and sum([len(tables[slot].maps) for slot in ways.values()]) <= MAX_KINDS
+        and max([path.count(".") for path in ways], default=0) <= MAX_DOTS
+    )
 
 
 def _alternatives(tables: list[Table], ways: Mapping[str, int]) -> Iterator[Alternative]:

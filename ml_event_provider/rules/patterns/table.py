@@ -101,8 +101,10 @@ class Table:
 
     def _lead(self, kind: str, size: int, what: Any, bucket: tuple[Alternative, ...]) -> None:
         known = self.maps.get((kind, size), _EMPTY)
-        self.maps[kind, size] = known.with_item(what, bucket) if bucket else known.without(what)
-        if not self.maps[kind, size]:
+        known = known.with_item(what, bucket) if bucket else known.without(what)
+        if known:
+            self.maps[kind, size] = known
+        else:
             del self.maps[kind, size]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ml_event_provider.rules.patterns.keys import Key, ways
+from ml_event_provider.rules.patterns.keys import Key, routes
 
 if TYPE_CHECKING:
     from ml_event_provider.rules.patterns.alternatives import Condition
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ml_event_provider.rules.patterns.values import Plain
 
 #: When so many rules use a key, those registered under it are looked at again.
-_CROWDED: Final = frozenset({4, 32, 256, 2048, 16_384})
+_CROWDED: Final = frozenset({16, 256, 4096, 65_536})
 #: What a key without selectivity costs, in rules: more than any that has some.
 _HOPELESS: Final = 1 << 40
 _ONE_SIDED: Final = 16
@@ -35,48 +35,48 @@ class Usage:
         self.values: dict[Plain, int] = {}
         self.keys: dict[Key, int] = {}
 
-    def count(self, leaf: Leaf, change: int) -> list[Key]:
+    def count(self, leaf: Leaf, change: int) -> list[Key] | None:
         """Count the keys of a leaf that came or goes; those that are used by many since then."""
-        crowded: list[Key] = []
+        crowded: list[Key] | None = None
         values = self.values
         for value in leaf.values:
             number = values[value] = values.get(value, 0) + change
             if not number:
                 del values[value]
             elif number in _CROWDED:
-                crowded.append(("=", 0, value))
-        if leaf.predicates:
-            keys = self.keys
-            for choices in ways(leaf)[len(leaf.values) :]:
-                for way in choices:
-                    for key in way:
-                        kind = key[0]
-                        if kind == "?":
-                            continue
-                        counted = (kind, 0, None) if kind in "<>" else key
-                        number = keys[counted] = keys.get(counted, 0) + change
-                        if not number:
-                            del keys[counted]
-                        elif number in _CROWDED:
-                            crowded.append(key)
+                crowded = [*(crowded or ()), ("=", 0, value)]
+        for predicate in leaf.predicates:
+            for way in routes(predicate):
+                for key in way:
+                    kind = key[0]
+                    if kind == "?":
+                        continue
+                    counted = (kind, 0, None) if kind in "<>" else key
+                    number = self.keys[counted] = self.keys.get(counted, 0) + change
+                    if not number:
+                        del self.keys[counted]
+                    elif number in _CROWDED:
+                        crowded = [*(crowded or ()), key]
         return crowded
 
-    def best(self, leaf: Leaf) -> tuple[int, int, list[Key]]:
-        """The keys by which the fewest other rules are found, after what they cost.
+    def best(self, leaf: Leaf) -> tuple[tuple[int, int], tuple[Key, ...]]:
+        """What it costs to find rules by a leaf, and the keys to do so.
 
         Of equal costs, the field with more different values is better.
         """
+        variety = -len(self.values) - len(self.keys)
         if not leaf.predicates and len(leaf.values) == 1:
             value = leaf.values[0]
-            return self.values.get(value, 0), -len(self.values) - len(self.keys), [("=", 0, value)]
-        cost = 0
-        keys: dict[Key, None] = {}
-        for choices in ways(leaf):
+            return (self.values.get(value, 0), variety), (("=", 0, value),)
+        cost = sum([self.values.get(value, 0) for value in leaf.values])
+        keys: dict[Key, None] = {("=", 0, value): None for value in leaf.values}
+        for predicate in leaf.predicates:
+            choices = routes(predicate)
             costs = [sum([self._cost(key) for key in way]) for way in choices]
             least = min(costs)
             cost += least
             keys.update(dict.fromkeys(choices[costs.index(least)]))
-        return cost, -len(self.values) - len(self.keys), [*keys]
+        return (cost, variety), tuple(keys)
 
     def _cost(self, key: Key) -> int:
         """About how many useless verifications a rule under this key causes."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from ml_event_provider.messages import limits
+from ml_event_provider.messages.about import About
 from ml_event_provider.messages.blocks import BLOCKS
 from ml_event_provider.messages.dialects import DIALECTS, Dialect
 from ml_event_provider.messages.filters import FILTERS
@@ -48,9 +50,15 @@ def test_every_block_and_dialect_is_documented() -> None:
 
 
 def test_every_variable_is_documented(with_template: Callable[..., Renderer], failed_task: Event) -> None:
-    for name in ("event", "data", "state", "rule", "severity", "options", "channel", "icon", "tone"):
+    for name in ("event", "data", "state", "rule", "severity", "options", "alert", "channel", "icon", "tone"):
         assert name in _names("Variables")
         assert render(with_template(f"{{{{ {name} is defined }}}}"), failed_task).body == "true"
+
+
+@pytest.mark.parametrize("name", [*(one.name for one in fields(About)), "ordinary", "lines", "unnamed"])
+def test_all_of_the_alert_is_documented(with_template: Callable[..., Renderer], failed_task: Event, name: str) -> None:
+    assert f"| `alert.{name}` |" in SECTIONS["Variables"]
+    assert render(with_template(f"{{{{ alert.{name} is defined }}}}"), failed_task).body == "true"
 
 
 @pytest.mark.parametrize("event_type", sample_events())

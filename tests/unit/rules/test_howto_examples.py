@@ -2,22 +2,21 @@
 
 A story has a line for each moment, in UTC, from Monday the 5th of January 2026 on::
 
-    [Tue |2026-12-24 ]06:00:00  [3 × ]event.type field=value …  [→ what follows[; and what else]]
+    [Tue |2026-12-24 ]06:00:00  event.type field=value …  [→ what follows[; and what else]]
 
 ``(…)`` in place of an event only lets the clock advance; ``(ana acknowledges)`` is what it says. A value is JSON or a
-text; ``#`` counts from 0 where there are several. ``owner`` and ``workspace`` are the event's, all others its data's;
-``late=10m`` is an event that happened ten minutes before it is recorded. The first line is when the rule is switched on.
-What follows may stand in a line of its own.
+text. ``owner`` and ``workspace`` are the event's, all others its data's; ``late=10m`` is an event that happened ten
+minutes before it is recorded. A number and the sign of multiplication before the type are so many events, and ``#`` in
+a value counts them from 0. The rules are switched on with the first line. What follows may stand in a line of its own.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args, get_origin
 
 import pytest
 from pydantic import BaseModel, TypeAdapter
@@ -30,13 +29,16 @@ from ml_event_provider.rules.files import Definitions, load_definitions
 from ml_event_provider.rules.reference import DOCUMENTS, parts
 from ml_event_provider.rules.ruleset import RuleSet
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
 PAGES = sorted((Path(__file__).parents[3] / "docs/howto").glob("rules*.md"))
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
 _BLOCK = re.compile(r"^```yaml\n(.*?)^```\n(?:(?!```)[^\n]*\n)*?```text\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINE = re.compile(
     r"(?:(?P<day>\w{3}|\d{4}-\d\d-\d\d) )?(?P<clock>\d\d:\d\d:\d\d)  +"
-    r"(?:(?P<count>\d+) × )?(?P<what>\([^)]*\)|[\w.]+)(?P<fields>[^→]*)(?:→ (?P<follows>.*))?"
+    r"(?:(?P<count>\d+) \N{MULTIPLICATION SIGN} )?(?P<what>\([^)]*\)|[\w.]+)(?P<fields>[^→]*)(?:→ (?P<follows>.*))?"
 )
 _FIELD = re.compile(r'(\w+)=("[^"]*"|\S+)')
 
@@ -75,7 +77,7 @@ class Moment(NamedTuple):
     head: str
     at: datetime
     what: str
-    count: int
+    times: int
     fields: dict[str, str]
     follows: list[str]
 
@@ -106,7 +108,7 @@ def _moment(last: datetime, day: str | None, clock: str) -> datetime:
 
 def events(moment: Moment) -> Iterator[Event]:
     """The events of a line, without those attributes that only the store gives."""
-    for number in range(moment.count):
+    for number in range(moment.times):
         data = {name: _value(text.replace("#", str(number))) for name, text in moment.fields.items()}
         late = TypeAdapter(Duration).validate_python(data.pop("late", "0s"))
         attributes = {name: data.pop(name) for name in ("owner", "workspace") if name in data}
@@ -165,7 +167,7 @@ def _told(head: str, follows: list[str]) -> str:
 def said(planned: Planned, now: datetime) -> str:
     """A notification in the words of a story."""
     moment = "" if planned.at == now.timestamp() else f"at {_shown(planned.at)} already "
-    many = f" {planned.members} ×" if planned.members > 1 else ""
+    many = f" {planned.members} \N{MULTIPLICATION SIGN}" if planned.members > 1 else ""
     about = f" without {', '.join(map(str, planned.event.data['key'])) or 'any'}" if planned.event else ""
     whom = ", ".join(_delivery(one) for one in planned.deliveries) or "nobody"
     return f"{moment}{planned.kind}{many}{about}: {whom}"

@@ -13,7 +13,7 @@ from tests.unit.rules.conditions.condition_strategies import CASES, Case, Step, 
 from tests.unit.rules.engine.driving import Driver, Said, tick_of
 
 PROFILE = settings(
-    max_examples=int(__import__("os").environ.get("ME", "120")),
+    max_examples=100,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     derandomize=True,

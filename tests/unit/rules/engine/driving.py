@@ -70,9 +70,6 @@ class JsonStates:
     def due(self, place: Place) -> float | None:
         return self.dues.get(place)
 
-    def due(self, place: Place) -> float | None:
-        return self.dues.get(place)
-
     def pop_due(self, moment: float) -> tuple[float, Place] | None:
         if not self.dues:
             return None
@@ -122,6 +119,7 @@ class Driver:
         self.states = JsonStates() if states is None else states
         self.hourly_limit = hourly_limit
         self._said = Said()
+        self._documents: dict[int, Mapping[str, Any]] = {}
         self.engine = self._engine()
 
     def crash(self, rules: RuleSet | None = None) -> None:
@@ -131,7 +129,7 @@ class Driver:
         self.engine = self._engine()
 
     def _engine(self) -> Engine:
-        return Engine(self.rules, self.states, lambda workspace: self.hourly_limit)
+        return Engine(self.rules, self.states, lambda workspace: self.hourly_limit, self._documents.get)
 
     @property
     def said(self) -> Said:
@@ -148,6 +146,7 @@ class Driver:
 
     def take(self, *arrivals: Arrival) -> Driver:
         for one in arrivals:
+            self._documents[one.seq] = one.event.to_dict()
             self.engine.take(one)
         return self
 

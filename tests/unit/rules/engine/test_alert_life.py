@@ -200,6 +200,15 @@ class TestFlapping:
             ("repeated", 15, (3,)),
         ]
 
+    def test_that_it_flapped_does_not_make_the_end_of_the_next_alert_told(self) -> None:
+        rule = RULE | {"resolve": True, "flapping": {"changes": 2, "within": 50}, "cooldown": 1000}
+        arrivals = [failed(1, 0), succeeded(2, 1), failed(3, 10), succeeded(4, 20)]
+        assert run(rule, arrivals, until=60).kinds() == [
+            ("fired", 0, (1,)),
+            ("flapping", 1, (2,)),
+            ("resolved", 5, (2,)),
+        ]
+
     def test_changes_that_are_far_apart_do_not_count(self) -> None:
         arrivals = [failed(1, 0), succeeded(2, 10), failed(3, 20), succeeded(4, 30)]
         assert [kind for kind, _, _ in run(self.RULE, arrivals, until=60).kinds()] == ["fired", "resolved"] * 2

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from ml_event_provider.rules.engine.output import Kind
-from tests.unit.rules.engine.driving import CountedStates, Driver, JsonStates, Said, at, rule_set, tick_of
+from tests.unit.rules.engine.driving import TICK, CountedStates, Driver, JsonStates, Said, at, rule_set, tick_of
 from tests.unit.rules.engine.rule_strategies import rules, silences, streams
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ml_event_provider.rules.ruleset import RuleSet
 
 PROFILE = settings(
-    max_examples=int(__import__("os").environ.get("ME", "150")),
+    max_examples=100,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     derandomize=True,
@@ -124,3 +124,42 @@ def test_keys_do_not_influence_each_other(rule: dict[str, Any], arrivals: list[A
         assert [one for one in together.planned if one.key == name or set(one.seqs) & seqs] == [
             one for one in driver.said.planned if one.key == name or set(one.seqs) & seqs
         ]
+
+
+@PROFILE
+@given(rules(), streams)
+def test_an_end_is_told_to_whom_something_was_told(rule: dict[str, Any], arrivals: list[Arrival]) -> None:
+    gathers = ("group", "suppress", "inhibit")
+    rule = {name: value for name, value in rule.items() if name not in gathers} | {"by": "data.key"}
+    told: set[str] = set()
+    for one in straight(rule_set(rule), arrivals).planned:
+        event(one.kind)
+        assert one.kind is not Kind.RESOLVED or one.key in told
+        (told.discard if one.kind is Kind.RESOLVED else told.add)(one.key)
+
+
+@PROFILE
+@given(rules(), streams, st.integers(1, 12))
+def test_firings_keep_the_time_of_their_cooldown(rule: dict[str, Any], arrivals: list[Arrival], ticks: int) -> None:
+    gathers = ("group", "suppress", "inhibit", "flapping")
+    rule = {name: value for name, value in rule.items() if name not in gathers}
+    # A rule without alerts has no keys.
+    rule |= {"by": "data.key", "cooldown": ticks * TICK, "repeat": rule.get("repeat", "1d")}
+    said = straight(rule_set(rule), arrivals)
+    free = straight(rule_set({name: value for name, value in rule.items() if name != "cooldown"}), arrivals)
+    for name in ('["a"]', '["b"]'):
+        fired, all_fired = (
+            [one for one in each.planned if one.key == name and one.kind is Kind.FIRED] for each in (said, free)
+        )
+        expected: list[tuple[float, tuple[int, ...], int]] = []
+        until, held = 0.0, 0
+        for one in all_fired:
+            if one.at >= until:
+                expected.append((one.at, one.seqs, held))
+                until, held = one.at + ticks * TICK, 0
+            else:
+                held += 1
+        assert [(one.at, one.seqs, one.facts.get("held_back", 0)) for one in fired] == expected
+        assert sum(one.outcome == "cooldown" and one.key == name for one in said.decisions) == len(all_fired) - len(
+            fired
+        )

@@ -10,6 +10,8 @@ from tests.unit.rules.engine.driving import FAILED, SUCCESS, Driver, arrival, ru
 
 TASK_FAILED = "airflow.task_instance.failed"
 RULE = {"name": "rule", "on": TASK_FAILED, "by": "data.task_id", "targets": "target"}
+INHIBIT = {"on": "pipeline job failed", "within": 50, "wait": 20}
+GROUP = {"by": "data.run_id", "wait": 20, "interval": 100}
 
 
 def task(seq: int, tick: float, task_id: str = "t", run_id: str = "r", *, late: int = 0) -> Any:
@@ -63,35 +65,40 @@ class TestSuppression:
 
 
 class TestGroups:
-    GROUP = {"by": "data.run_id", "wait": 20, "interval": 100}
-
     def test_many_failed_tasks_are_one_message_that_names_the_newest(self) -> None:
         arrivals = [task(seq, 0.01 * seq, f"t{seq}") for seq in range(150)]
-        said = run(RULE | {"group": self.GROUP | {"max": 1000}}, arrivals, until=50)
+        said = run(RULE | {"group": GROUP | {"max": 1000}}, arrivals, until=50)
         assert said.kinds() == [("fired", 2, tuple(range(50, 150)))]
         assert said.planned[0].members == 150
         assert {seq for seq, outcome in said.outcomes() if outcome == "notified"} == set(range(150))
 
     def test_a_message_goes_at_once_when_so_many_have_gathered(self) -> None:
         arrivals = [task(seq, 0, f"t{seq}") for seq in range(5)]
-        said = run(RULE | {"group": self.GROUP | {"max": 2}}, arrivals, until=50)
+        said = run(RULE | {"group": GROUP | {"max": 2}}, arrivals, until=50)
         assert said.kinds() == [("fired", 0, (0, 1)), ("fired", 0, (2, 3)), ("fired", 10, (4,))]
 
     def test_the_first_waits_and_the_next_keep_the_interval(self) -> None:
-        said = run(RULE | {"group": self.GROUP}, [task(1, 0), task(2, 1), task(3, 3), task(4, 40)], until=90)
+        said = run(RULE | {"group": GROUP}, [task(1, 0), task(2, 1), task(3, 3), task(4, 40)], until=90)
         assert said.kinds() == [("fired", 2, (1, 2)), ("fired", 12, (3,)), ("fired", 42, (4,))]
 
     def test_other_values_are_another_group(self) -> None:
-        said = run(RULE | {"group": self.GROUP}, [task(1, 0, run_id="r"), task(2, 1, run_id="s")], until=90)
+        said = run(RULE | {"group": GROUP}, [task(1, 0, run_id="r"), task(2, 1, run_id="s")], until=90)
         assert said.kinds() == [("fired", 2, (1,)), ("fired", 3, (2,))]
 
     def test_each_member_is_told_what_became_of_it(self) -> None:
-        said = run(RULE | {"group": self.GROUP}, [task(1, 0), task(2, 1)], until=90)
+        said = run(RULE | {"group": GROUP}, [task(1, 0), task(2, 1)], until=90)
         assert said.outcomes() == [(1, "grouped"), (2, "grouped"), (1, "notified"), (2, "notified")]
         assert {one.notification for one in said.decisions if one.outcome == "notified"} == {said.planned[0].id}
 
+    def test_what_fires_not_again_is_no_firing_and_is_not_acted_upon(self) -> None:
+        rule = RULE | {"group": GROUP, "resolve": True, "repeat": 100, "actions": {"pause_dag": "d"}}
+        over = arrival(2, 11, "airflow.task_instance.success", dag_id="d", task_id="t", run_id="r")
+        said = run(rule, [task(1, 0), over], until=20)
+        assert said.kinds() == [("fired", 2, (1,)), ("resolved", 12, (1, 2))]
+        assert [len(one.deliveries) for one in said.planned] == [2, 1]
+
     def test_what_waits_is_told_when_the_rule_groups_no_more(self) -> None:
-        driver = Driver(RULE | {"group": self.GROUP}).begin().take(task(1, 0))
+        driver = Driver(RULE | {"group": GROUP}).begin().take(task(1, 0))
         driver.crash(rule_set(RULE))
         assert driver.until(5).said.kinds() == [("fired", 2, (1,))]
 
@@ -103,8 +110,6 @@ class TestGroups:
 
 
 class TestInhibition:
-    INHIBIT = {"on": "pipeline job failed", "within": 50, "wait": 20}
-
     @pytest.mark.parametrize(
         ("inhibit", "arrivals", "expected"),
         [
@@ -127,7 +132,7 @@ class TestInhibition:
     def test_mutes_where_another_event_tells_the_same(
         self, inhibit: dict[str, Any], arrivals: list[Any], expected: list[Any]
     ) -> None:
-        inhibit = {**self.INHIBIT, **inhibit}
+        inhibit = {**INHIBIT, **inhibit}
         if inhibit["on"] == "task *":
             inhibit["on"] = TASK_FAILED
         said = run(RULE | {"inhibit": inhibit}, arrivals, until=100)
@@ -135,21 +140,26 @@ class TestInhibition:
         assert [outcome for _, outcome in said.outcomes() if outcome == "inhibited"] == ["inhibited"] * (not expected)
 
     def test_a_group_leaves_out_its_inhibited_members(self) -> None:
-        rule = RULE | {"inhibit": self.INHIBIT | {"wait": 0}, "group": {"wait": 30}}
+        rule = RULE | {"inhibit": INHIBIT | {"wait": 0}, "group": {"wait": 30}}
         arrivals = [task(1, 0, run_id="r"), task(2, 0, run_id="s"), dag_run(3, 1, "s"), task(4, 2, run_id="s")]
         said = run(rule, arrivals, until=100)
         assert said.kinds() == [("fired", 3, (1,))]
         assert [seq for seq, outcome in said.outcomes() if outcome == "inhibited"] == [2, 4]
 
     def test_an_event_inhibits_however_long_the_group_waits(self) -> None:
-        rule = RULE | {"inhibit": self.INHIBIT | {"wait": 0}, "group": {"wait": 3000}}
+        rule = RULE | {"inhibit": INHIBIT | {"wait": 0}, "group": {"wait": 3000}}
         assert run(rule, [task(1, 0), dag_run(2, 1)], until=1000).kinds() == []
 
     def test_the_other_event_may_be_one_of_many(self) -> None:
-        rule = RULE | {"inhibit": self.INHIBIT | {"equal": []}}
+        rule = RULE | {"inhibit": INHIBIT | {"equal": []}}
         arrivals = [task(1, 0), *(dag_run(seq, 1, f"r{seq}") for seq in range(2, 30)), task(40, 20)]
         assert run(rule, arrivals, until=100).kinds() == [("fired", 22, (40,))]
 
+    def test_one_of_many_is_enough_although_others_came_since(self) -> None:
+        rule = RULE | {"inhibit": INHIBIT | {"within": 10, "wait": 60, "equal": []}}
+        arrivals = [task(1, 0), *(dag_run(seq, seq / 5, f"r{seq}") for seq in range(2, 28))]
+        assert run(rule, arrivals, until=100).kinds() == []
+
     def test_one_of_several_is_enough(self) -> None:
-        others = [{"on": SUCCESS, "equal": []}, self.INHIBIT]
+        others = [{"on": SUCCESS, "equal": []}, INHIBIT]
         assert run(RULE | {"inhibit": others}, [task(1, 0), dag_run(2, 1)], until=100).kinds() == []

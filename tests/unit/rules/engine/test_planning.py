@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ml_event_provider.rules.engine import States
 
 RULE = {"name": "rule", "on": FAILED, "by": "data.dag_id", "targets": "target"}
+HOURS = {"hours": "00:02-00:04"}
 
 
 def failed(seq: int, tick: int, dag: str = "a") -> Any:
@@ -139,8 +140,6 @@ class TestQuota:
 
 
 class TestActiveHours:
-    HOURS = {"hours": "00:02-00:04"}
-
     @pytest.mark.parametrize(
         ("hours", "tick", "expected"),
         [
@@ -155,7 +154,7 @@ class TestActiveHours:
     )
     def test_hold_or_mute(self, hours: dict[str, Any], tick: int, expected: tuple[bool, int | None]) -> None:
         calendar = Calendar.model_validate({"name": "never", "closed": "2026-01-01..2027-12-31"})
-        rule = RULE | {"active": self.HOURS | hours}
+        rule = RULE | {"active": HOURS | hours}
         driver = Driver(rule_set(rule, calendars=[calendar])).begin().take(failed(1, tick))
         (delivery,) = driver.said.planned[0].deliveries
         not_before = None if delivery.not_before is None else tick_of(delivery.not_before)
@@ -163,7 +162,7 @@ class TestActiveHours:
 
     def test_a_target_may_have_its_own(self) -> None:
         targets = ["one", {"conn_id": "two", "active": {"hours": "00:00-24:00"}}]
-        said = run(RULE | {"active": self.HOURS | {"outside": "mute"}, "targets": targets}, [failed(1, 0)])
+        said = run(RULE | {"active": HOURS | {"outside": "mute"}, "targets": targets}, [failed(1, 0)])
         assert [bool(one.muted) for one in said.planned[0].deliveries] == [True, False]
 
 

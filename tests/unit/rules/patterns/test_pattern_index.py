@@ -287,6 +287,15 @@ def test_an_index_that_settled_sees_later_changes(count: int) -> None:
     assert matches(index, {"f0": "y"}) == {"rule-0"}
 
 
+@pytest.mark.parametrize("depth", [10, 17, 90])
+def test_deep_fields_are_read(depth: int) -> None:
+    event: Any = "x"
+    for _ in range(depth):
+        event = {"a": event}
+    index = PatternIndex({"rule": {".".join("a" * depth): ["x"]}, "other": {".".join("a" * depth): ["y"]}})
+    assert matches(index, event) == {"rule"}
+
+
 def test_names_from_rules_are_no_code() -> None:
     names = ["a'b", 'a"b', "a\\", "a\nimport os", "{0}", "#"]
     index = PatternIndex({name: {name: [name], f"{name}.{name}": [{"prefix": name}]} for name in names})

@@ -14,6 +14,7 @@ from ml_event_provider.dispatch.actions import perform
 from ml_event_provider.exceptions import TemplateProblem, UnknownTarget
 from ml_event_provider.messages import Renderer
 from ml_event_provider.messages.about import About
+from ml_event_provider.rules.engine.planning import AIRFLOW
 from ml_event_provider.store.deliveries import Delivery, Settlement
 from ml_event_provider.store.engine import utc_now
 from ml_event_provider.store.schema import DeliveryState
@@ -99,7 +100,7 @@ class Sender:
         if delivery.recorded is None:
             return Result.refused("no event", "the delivery's event was pruned")
         event = delivery.recorded.event
-        if "action" in delivery.options:
+        if delivery.conn_id == AIRFLOW and "action" in delivery.options:
             return perform(
                 delivery.options["action"],
                 event=event,

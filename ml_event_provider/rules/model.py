@@ -27,7 +27,7 @@ from ml_event_provider.rules.lifecycle import (
     Resolve,
 )
 from ml_event_provider.rules.matcher import Matcher, all_of, any_of
-from ml_event_provider.rules.resources import opposite
+from ml_event_provider.rules.resources import key_from, opposite
 from ml_event_provider.rules.scope import Scope
 
 if TYPE_CHECKING:
@@ -128,6 +128,8 @@ class Rule(Matcher):
             raise ValueError("a rule needs 'targets' or 'actions', or nobody would hear of it")
         if "me" in self.scope.created_by and not self.owner:
             raise ValueError("scope.created_by has 'me', but the rule has no 'owner': who is that?")
+        if self.repeat is not None and self.repeat.total_seconds() < 1:
+            raise ValueError("repeat must be at least 1s")
         if self.suppress is not None and self.group is not None:
             raise ValueError("suppress and group cannot stand together: use group.interval")
         self.roles()
@@ -175,8 +177,18 @@ class Rule(Matcher):
     @cached_property
     def form(self) -> str:
         """Names what an alert's memory depends on: a rule whose form changes begins anew."""
-        chosen = self.model_dump_json(include={"by", "condition"}, by_alias=True)
+        # Keys that are expected may be added without the others beginning anew.
+        without = {"condition": {"absence": {"expect"}}}
+        chosen = self.model_dump_json(include={"by", "condition"}, exclude=without, by_alias=True)
         return sha256(chosen.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+    @cached_property
+    def expected(self) -> frozenset[str]:
+        """The keys that the rule waits for from the beginning."""
+        absence = None if self.condition is None else self.condition.absence
+        if absence is None:
+            return frozenset()
+        return frozenset(key_from(key) for key in absence.expect or (((),) if self.by == () else ()))
 
     @cached_property
     def ends(self) -> bool:

@@ -20,7 +20,7 @@ _NATURAL: Final = (
     ("airflow.deadline.", ("data.dag_id",)),
     ("ml.model_version.", ("data.registry", "data.model", "data.version")),
     ("ml.data_validation.", ("data.checkpoint", "data.data_asset")),
-    ("ml.dataset.", ("data.DataDriftName", "data.TargetDatasetId")),
+    ("ml.dataset.", ("data.DataDriftName",)),
     ("ml.run.", ("data.run_id", "data.metric")),
 )
 _OTHERS: Final = ("source", "subject")
@@ -51,7 +51,12 @@ def natural_paths(event_type: str) -> tuple[str, ...]:
 def key_of(document: Mapping[str, Any], by: Sequence[str] | None) -> str:
     """An event's key: the JSON list of its values at ``by``, or of its natural key where ``by`` is ``None``."""
     paths = natural_paths(str(document.get("type"))) if by is None else by
-    text = _as_json([value_at(document, path) for path in paths])
+    return key_from([value_at(document, path) for path in paths])
+
+
+def key_from(values: Sequence[Any]) -> str:
+    """The key of these values."""
+    text = _as_json(list(values))
     if len(text) <= MAX_KEY:
         return text
     return text[: MAX_KEY - 65] + " " + sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -74,7 +74,8 @@ class RuleSet:
             patterns = rule.patterns(self._groups.get(rule.workspace, {}))
             for pattern in patterns.values():
                 PatternIndex.check(pattern)
-            for hours in [rule.active, *(target.active for target in rule.targets)]:
+            targets = [*rule.targets, *(target for step in rule.escalate for target in step.targets)]
+            for hours in [rule.active, *(target.active for target in targets)]:
                 if hours is not None:
                     hours.is_open(_ANY_MOMENT, self.calendars(rule.workspace))
         except InvalidRule as error:

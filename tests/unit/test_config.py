@@ -51,6 +51,12 @@ DEFAULTS: dict[str, Any] = {
     "retention_days": 90.0,
     "max_body_bytes": 4 * 1024 * 1024,
     "allowed_hosts": (),
+    "max_targets": 5,
+    "max_contacts": 100,
+    "max_rules": 1000,
+    "notifications_per_hour": 0,
+    "workspace_quotas": {},
+    "max_hops": 3,
     "template_directories": (),
 }
 
@@ -123,3 +129,29 @@ def test_base_url_has_no_closing_slash(monkeypatch: pytest.MonkeyPatch, base_url
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", base_url)
     config.forget()
     assert config.airflow_base_url() == shown
+
+
+def test_a_workspace_may_have_limits_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__ML_EVENTS__WORKSPACE_QUOTAS", '{"fraud": {"max_targets": 20}}')
+    config.forget()
+    found = {name: config.quota("max_targets", name) for name in ("fraud", "other")}
+    assert found == {"fraud": 20, "other": 5}
+    assert config.quota("max_rules", "fraud") == 1000
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "is no JSON"),
+        ("[]", "write it like"),
+        ('{"fraud": 5}', "'fraud' has 5"),
+        ('{"fraud": {"targets": 5}}', "with any of max_targets"),
+        ('{"fraud": {"max_targets": -1}}', "'fraud' has"),
+        ('{"fraud": {"max_targets": "many"}}', "'fraud' has"),
+    ],
+)
+def test_wrong_quotas_say_how_to_write_them(monkeypatch: pytest.MonkeyPatch, text: str, words: str) -> None:
+    monkeypatch.setenv("AIRFLOW__ML_EVENTS__WORKSPACE_QUOTAS", text)
+    config.forget()
+    with pytest.raises(ValueError, match=words):
+        config.quota("max_targets", "fraud")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -10,7 +9,7 @@ from ml_event_provider.rules.conditions import Observation
 from ml_event_provider.rules.engine import alerts
 from ml_event_provider.rules.engine.absent import awaited
 from ml_event_provider.rules.engine.firing import Firing, context_of, shown
-from ml_event_provider.rules.engine.outlet import Outlet, inhibitor
+from ml_event_provider.rules.engine.outlet import Outlet, Told, inhibitor
 from ml_event_provider.rules.engine.output import Decision, Kind, Outcome, Planned
 from ml_event_provider.rules.engine.planning import Planner
 from ml_event_provider.rules.engine.states import Place
@@ -119,11 +118,8 @@ class Engine:
     def expect(self, now: float) -> None:
         """Begin to wait for the events that rules expect from the beginning, where that has not begun yet."""
         for rule in self._rules.rules():
-            absence = None if rule.condition is None else rule.condition.absence
-            if absence is None:
-                continue
-            for values in [list(key) for key in absence.expect] or ([[]] if rule.by == () else []):
-                place = Place(rule.workspace, rule.name, "alert", json.dumps(values, ensure_ascii=False))
+            for key in rule.expected:
+                place = Place(rule.workspace, rule.name, "alert", key)
                 known = self._states.get(place)
                 if known is None or known["form"] != rule.form:
                     context = context_of(rule, awaited(rule, place.key), ())
@@ -163,16 +159,24 @@ class Engine:
             if body is None:
                 continue
             rule = self._rules.get(place.workspace, place.rule)
-            if rule is not None and place.role == "alert" and body["form"] == rule.form:
+            if rule is not None and place.role == "alert" and self._wanted(rule, place, body):
                 self._update(rule, place, body, None, self.clock)
             elif rule is not None and place.role == "group":
                 self._outlet.flush(rule, place, body, self.clock)
+                self._note_heard()
             elif rule is not None and place.role == "cooldown" and body["held"]:
                 # What was held back is told with the next firing.
                 self._states.put(place, body)
             else:
                 self._states.put(place, None)
         self.clock = max(self.clock, now)
+
+    def _wanted(self, rule: Rule, place: Place, body: Body) -> bool:
+        """Whether an alert's state is still of use: its rule's condition is the same, and its key still expected."""
+        never_seen = (
+            rule.condition is not None and rule.condition.absence is not None and body["memory"]["last"] is None
+        )
+        return body["form"] == rule.form and not (never_seen and place.key not in rule.expected)
 
     def acknowledge(self, place: Place, who: str, now: float) -> bool:
         """Somebody looks after an alert: no repetition, no escalation. Say whether it was open.
@@ -275,15 +279,32 @@ class Engine:
         self._keep(rule, place, body, alerts.due(rule, body, verdict.next_at if verdict else None, now))
 
     def _keep(self, rule: Rule, place: Place, body: Body, due: float | None) -> None:
+        self._note_heard(place, body)
         idle = body["open"] is None and rule.condition is None and not body["changes"]
         self._states.put(place, None if idle else body, due)
 
+    def _note_heard(self, present: Place | None = None, present_body: Body | None = None) -> None:
+        """Note in alerts whether anybody heard of them, once that is known."""
+        for (place, alert), heard in self._outlet.heard.items():
+            body = present_body if place == present else self._states.get(place)
+            if body is None or body.get("id") != alert:
+                continue
+            if heard or body.get("told") == "waiting":
+                body["told"] = heard
+            if place != present:
+                self._states.put(place, body, self._states.due(place))
+        self._outlet.heard.clear()
+
     def _fire(self, rule: Rule, body: Body, firing: Firing) -> None:
-        if not self._flapping(rule, body, firing) and self._outlet.fire(rule, firing, self.clock):
-            body["told"] = True
+        if not self._flapping(rule, body, firing):
+            self._told(body, self._outlet.fire(rule, firing, self.clock))
+
+    def _told(self, body: Body, told: Told) -> None:
+        """Note that an alert was told, or waits to be."""
+        body["told"] = told is True or body.get("told") or told
 
     def _end(self, rule: Rule, place: Place, body: Body, seen: Firing | None, now: float) -> None:
-        since = body["open"]
+        since, steps = body["open"], rule.steps[: body["escalated"]]
         alerts.end(rule, body, now)
         if seen is not None:
             body["seq"] = seen.seq
@@ -296,6 +317,10 @@ class Engine:
                 self._outlet.decide(rule, seen.seq, place.key, Outcome.ENDED, firing.facts, now)
         elif not self._flapping(rule, body, firing):
             self._outlet.pass_on(rule, firing, now)
+            for number, step in enumerate(steps, 1):
+                # Whom the alert was escalated to hears of its end, too.
+                facts = {**firing.facts, "escalated": number}
+                self._outlet.tell(rule, [firing._replace(facts=facts)], now, step.targets)
 
     def _remind(self, rule: Rule, place: Place, body: Body, now: float) -> None:
         """Repeat and escalate what nobody has acknowledged."""
@@ -305,16 +330,17 @@ class Engine:
             # The rule was changed since the alert began.
             body["repeat_at"] = now + rule.repeat.total_seconds()
         elif rule.repeat is not None and body["repeat_at"] <= now:
-            body["told"] = True
-            body["repeats"] += 1
             body["repeat_at"] = now + rule.repeat.total_seconds()
-            self._outlet.pass_on(rule, self._about(Kind.REPEATED, place, body, body.get("seq"), now), now)
+            if not self._outlet.planner.holds(rule, now):
+                # Repetitions that wait for active hours would all come at once.
+                body["repeats"] += 1
+                repeated = self._about(Kind.REPEATED, place, body, body.get("seq"), now)
+                self._told(body, self._outlet.pass_on(rule, repeated, now))
         while (moment := alerts.next_escalation(rule, body)) is not None and moment <= now:
             step = rule.steps[body["escalated"]]
-            body["told"] = True
             body["escalated"] += 1
             firing = self._about(Kind.ESCALATED, place, body, body.get("seq"), now)
-            self._outlet.tell(rule, [firing], now, step.targets)
+            self._told(body, self._outlet.tell(rule, [firing], now, step.targets))
 
     def _flapping(self, rule: Rule, body: Body, firing: Firing) -> bool:
         """Whether nothing is to be told because the alert flaps; that it does is told once."""
@@ -322,9 +348,9 @@ class Engine:
         if body["flapping"]:
             self._outlet.decide(rule, firing.seq, firing.key, Outcome.FLAPPING, changes, self.clock)
         elif alerts.flaps(rule, body, self.clock):
-            body["flapping"] = body["told"] = True
+            body["flapping"] = True
             flapping = firing._replace(kind=Kind.FLAPPING, alert=body["id"], facts={**firing.facts, **changes})
-            self._outlet.pass_on(rule, flapping, self.clock)
+            self._told(body, self._outlet.pass_on(rule, flapping, self.clock))
         else:
             return False
         return True
@@ -333,11 +359,12 @@ class Engine:
         """The alert flaps no more: tell how it stands."""
         body["flapping"] = False
         kind = Kind.RESOLVED if body["open"] is None else Kind.FIRED
+        firing = self._about(kind, place, body, body.get("seq"), now)
         if kind is Kind.FIRED:
-            body["told"] = True
             body["repeat_at"] = now + rule.repeat.total_seconds() if rule.repeat else None
-        if kind is Kind.FIRED or rule.resolve:
-            self._outlet.pass_on(rule, self._about(kind, place, body, body.get("seq"), now), now)
+            self._told(body, self._outlet.pass_on(rule, firing, now))
+        elif rule.resolve:
+            self._outlet.pass_on(rule, firing, now)
 
     def _alert(self, rule: Rule, place: Place) -> Body:
         """The alert's state; a new one where the rule's condition was changed since."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ml_event_provider.rules.engine.firing import Firing, shown
-from ml_event_provider.rules.engine.output import Decision, Outcome, Planned
+from ml_event_provider.rules.engine.output import Decision, Kind, Outcome, Planned
 from ml_event_provider.rules.engine.states import Place
 from ml_event_provider.rules.resources import key_of
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 #: How late an event may be, in seconds, and still inhibit what happened at its time, or be inhibited.
 LATE: Final = 86_400
 
+#: Whether anybody heard, or what is to be told waits for others.
+Told = bool | Literal["waiting"]
+
 
 class Outlet:
     """Takes firings; collects the notifications and the reasons where there is none."""
@@ -30,6 +33,8 @@ class Outlet:
         self.planner = planner
         self.planned: list[Planned] = []
         self.decisions: list[Decision] = []
+        #: Of which alerts somebody heard, or nobody after all, since this was last looked at.
+        self.heard: dict[tuple[Place, str], bool] = {}
 
     def decide(
         self, rule: Rule, seq: int | None, key: str, outcome: Outcome, facts: Mapping[str, Any], now: float
@@ -37,8 +42,8 @@ class Outlet:
         """Note what became of an event."""
         self.decisions.append(Decision(rule=rule, seq=seq, key=key, outcome=outcome, at=now, facts=dict(facts)))
 
-    def fire(self, rule: Rule, firing: Firing, now: float) -> bool:
-        """Tell of a firing unless it is held back; say whether it is told."""
+    def fire(self, rule: Rule, firing: Firing, now: float) -> Told:
+        """Tell of a firing unless it is held back."""
         if rule.cooldown is not None:
             place = Place(rule.workspace, rule.name, "cooldown", firing.context.get("cooldown", firing.key))
             body = self._states.get(place)
@@ -51,16 +56,14 @@ class Outlet:
                 firing = firing._replace(facts={**firing.facts, "held_back": body["held"]})
             until = now + rule.cooldown.time.total_seconds()
             self._states.put(place, {"until": until, "held": 0}, until)
-        self.pass_on(rule, firing, now)
-        return True
+        return self.pass_on(rule, firing, now)
 
-    def pass_on(self, rule: Rule, firing: Firing, now: float) -> None:
+    def pass_on(self, rule: Rule, firing: Firing, now: float) -> Told:
         """Tell at once, or let the firing wait for others of its group, or for what may inhibit it."""
         group = rule.grouping
         hold = max((one.wait.total_seconds() for one in rule.inhibit), default=0.0)
         if group is None and not hold:
-            self.tell(rule, [firing], now)
-            return
+            return self.tell(rule, [firing], now)
         alone = json.dumps([firing.kind, firing.seq, firing.key], ensure_ascii=False)
         place = Place(rule.workspace, rule.name, "group", alone if group is None else firing.context.get("group", ""))
         body = self._states.get(place) or {"waiting": [], "told_at": None, "flush_at": None}
@@ -71,13 +74,13 @@ class Outlet:
                 body["flush_at"] = max(body["flush_at"], body["told_at"] + group.interval.total_seconds())
         full = group is not None and len(body["waiting"]) >= group.max
         if full or body["flush_at"] <= now:
-            self.flush(rule, place, body, now)
-            return
+            return self.flush(rule, place, body, now)
         facts = {"group": place.key, "until": shown(body["flush_at"])}
         self.decide(rule, firing.seq, firing.key, Outcome.GROUPED, facts, now)
         self._states.put(place, body, body["flush_at"])
+        return "waiting"
 
-    def flush(self, rule: Rule, place: Place, body: Body, now: float) -> None:
+    def flush(self, rule: Rule, place: Place, body: Body, now: float) -> bool:
         """A group's time has come: tell of what waits in it. One that stayed empty is forgotten."""
         waiting = [Firing(*one) for one in body["waiting"]]
         group = rule.grouping
@@ -86,16 +89,31 @@ class Outlet:
         else:
             body.update(waiting=[], flush_at=None, told_at=now)
             self._states.put(place, body, now + group.interval.total_seconds())
-        if waiting:
-            self.tell(rule, waiting, now)
+        return bool(waiting) and self.tell(rule, waiting, now)
 
-    def tell(self, rule: Rule, firings: list[Firing], now: float, targets: Sequence[RuleTarget] | None = None) -> None:
-        """Make the notification of some firings, unless other events tell the same."""
-        left = [one for one in firings if not self._inhibited(rule, one, now)]
+    def tell(self, rule: Rule, firings: list[Firing], now: float, targets: Sequence[RuleTarget] | None = None) -> bool:
+        """Make the notification of some firings, unless other events tell the same; say whether anybody hears of it."""
+        mute = [self._inhibited(rule, one, now) for one in firings]
+        said = {one.alert for one, muted in zip(firings, mute, strict=True) if not muted and one.kind != Kind.RESOLVED}
+        unsaid = {one.alert for one in firings if one.kind == Kind.FIRED} - said
+        left = []
+        for one, muted in zip(firings, mute, strict=True):
+            if one.kind == Kind.RESOLVED and one.alert in unsaid:
+                # Who heard nothing of the alert need not hear of its end.
+                self.decide(rule, one.seq, one.key, Outcome.ENDED, one.facts, now)
+            elif not muted:
+                left.append(one)
+        heard = False
         if left:
             planned, decisions = self.planner.plan(rule, left, now, targets)
             self.planned.append(planned)
             self.decisions += decisions
+            heard = any(not one.muted for one in planned.deliveries)
+        for one in firings:
+            if one.alert and one.kind != Kind.RESOLVED:
+                place = Place(rule.workspace, rule.name, "alert", one.key)
+                self.heard[place, one.alert] = heard and one.alert in said
+        return heard
 
     def note_inhibiting(
         self, rule: Rule, number: int, document: Mapping[str, Any], seq: int, time: float, now: float

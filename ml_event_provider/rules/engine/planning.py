@@ -153,6 +153,16 @@ class Planner:
             return "the active hours do not open within a year", None
         return "", opening.timestamp()
 
+    def holds(self, rule: Rule, now: float) -> bool:
+        """Whether what the rule says now would wait for its active hours."""
+        hours = rule.active
+        moment = datetime.fromtimestamp(now, UTC)
+        return (
+            hours is not None
+            and hours.outside == "hold"
+            and not hours.is_open(moment, self._rules.calendars(rule.workspace))
+        )
+
     def _silenced(self, rule: Rule, firing: Firing, moment: datetime) -> str:
         """Which silence mutes a firing, in words."""
         known = [self._rules.silence(rule.workspace, name) for name in firing.context.get("silences", ())]

@@ -76,6 +76,8 @@ def test_the_types_are_these() -> None:
         "ml.model_version": 1,
         "ml.data_validation": 2,
         "ml.dataset": 1,
+        "ml.run": 1,
+        "ml.event": 1,
         "ml.notification": 1,
     }
 

@@ -346,7 +346,7 @@ FIRES: list[tuple[str, dict[str, Any], list[At], float, list[tuple[str, str]]]] 
         {},
         [check(0, "failed", "critical"), check(60, "failed", "critical"), check(HOUR, "success")],
         DAY,
-        [("critical expectation failed", "fired"), ("data validation failed", "resolved")],
+        [("critical expectation failed", "fired"), ("critical expectation failed", "resolved")],
     ),
     (
         "drift",

@@ -84,11 +84,13 @@ for name, definitions in RULES.items():
     with transaction() as connection:
         (report,) = backtest(
             [rules],
-            events.history(connection, since=since, until=now, types=types_asked(rules.patterns()), workspaces=["fraud"]),
+            events.history(connection, since=since, until=now, types=types_asked(rules.patterns()),
+                           workspaces=["fraud"]),
             since=since.timestamp(), until=now.timestamp(),
         )
     took, used = time.perf_counter() - begin, time.process_time() - cpu
-    print(f"  {name:<46}{report.events:>11,} read{report.notifications:>10,} told{took:>8.1f} s{used:>8.1f} s CPU", flush=True)
+    read, told = f"{report.events:,} read", f"{report.notifications:,} told"
+    print(f"  {name:<46}{read:>16}{told:>15}{took:>8.1f} s{used:>8.1f} s CPU", flush=True)
 print(f"  peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
 """
 

@@ -9,10 +9,12 @@ _PASSWORD = {"type": ["string", "null"], "format": "password"}
 _TEXT = {"type": ["string", "null"]}
 
 
-def _option(default: str, kind: str, description: str, example: str | None = None) -> dict[str, Any]:
+def _option(
+    default: str, kind: str, description: str, example: str | None = None, added: str = "0.1.0"
+) -> dict[str, Any]:
     return {
         "description": description,
-        "version_added": "0.1.0",
+        "version_added": added,
         "type": kind,
         "example": example,
         "default": default,
@@ -75,28 +77,34 @@ OPTIONS: dict[str, dict[str, Any]] = {
     ),
     "retention_days": _option("90.0", "float", "After how many days events and their deliveries are pruned. 0: never."),
     "max_body_bytes": _option("4194304", "integer", "The largest request that the ingest endpoint reads, in bytes."),
-    "max_targets": _option("5", "integer", "How many targets a rule may have, those of its escalations included."),
+    "max_targets": _option(
+        "5", "integer", "How many targets a rule may have, those of its escalations included.", added="0.2.0"
+    ),
     "max_contacts": _option(
         "100",
         "integer",
         "How many people the rules of a workspace may reach; one person counts once for each channel.",
+        added="0.2.0",
     ),
-    "max_rules": _option("1000", "integer", "How many rules a workspace may have."),
+    "max_rules": _option("1000", "integer", "How many rules a workspace may have.", added="0.2.0"),
     "notifications_per_hour": _option(
         "0",
         "integer",
         "How many notifications of one rule may go out in one hour; the others are recorded as muted. 0: any number.",
+        added="0.2.0",
     ),
     "workspace_quotas": _option(
         "",
         "string",
         "Other limits for some workspaces, as JSON: max_targets, max_contacts, max_rules, notifications_per_hour.",
         '{"fraud": {"max_targets": 20}}',
+        added="0.2.0",
     ),
     "max_hops": _option(
         "3",
         "integer",
         "How often an action of a rule may lead to an event with another action, before the chain is cut.",
+        added="0.2.0",
     ),
     "allowed_hosts": _option(
         "",

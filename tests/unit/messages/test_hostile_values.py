@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -170,6 +170,8 @@ def _seen(value: str) -> str:
 @settings(max_examples=60, deadline=None)
 @given(event_type=st.sampled_from(TYPES), value=texts)
 def test_html_keeps_its_elements(event_type: str, value: str) -> None:
+    # A carriage return alone is a text, but no link: the two would differ in that.
+    assume(value == "" or value.strip("\r"))
     event = EVENTS[event_type]
     expected = render(RENDERER, _filled(event, _seen(value)), "email").parts["html"]
     found = render(RENDERER, _filled(event, value), "email").parts["html"]

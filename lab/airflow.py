@@ -153,12 +153,21 @@ class Airflow:
         except FileNotFoundError:
             return "(no log)"
 
-    def api(self, method: str, path: str, body: Any = None, *, expect: int | None = None) -> Any:
-        """Call Airflow's REST API (``/api/v2`` is added unless the path begins with another)."""
+    def _credentials(self) -> dict[str, str]:
         if not self._token:
             self._token = httpx.get(f"{self.url}/auth/token", timeout=30).json()["access_token"]
+        return {"Authorization": f"Bearer {self._token}"}
+
+    def publish(self, event: Mapping[str, Any]) -> None:
+        """Send a CloudEvent to the ingest endpoint."""
+        headers = {**self._credentials(), "Content-Type": "application/cloudevents+json"}
+        url = f"{self.url}/ml-events/v1/events"
+        httpx.post(url, content=json.dumps(event), headers=headers, timeout=30).raise_for_status()
+
+    def api(self, method: str, path: str, body: Any = None, *, expect: int | None = None) -> Any:
+        """Call Airflow's REST API (``/api/v2`` is added unless the path begins with another)."""
         url = self.url + (path if path.startswith(("/ml-events", "/auth")) else f"/api/v2{path}")
-        answer = httpx.request(method, url, json=body, headers={"Authorization": f"Bearer {self._token}"}, timeout=30)
+        answer = httpx.request(method, url, json=body, headers=self._credentials(), timeout=30)
         if expect is not None:
             if answer.status_code != expect:
                 raise RuntimeError(f"{method} {path}: {answer.status_code} {answer.text}")

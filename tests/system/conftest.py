@@ -31,6 +31,26 @@ rules:
   - name: run ended
     on: ["airflow.dag_run.success", "airflow.dag_run.failed"]
     targets: [inbox]
+  - name: one message for many
+    on: task failed
+    scope: {dags: many}
+    group: {by: [data.dag_id, data.run_id], wait: 4s}
+    inhibit: {on: pipeline job failed, equal: [data.task_id]}
+    targets: [inbox]
+  - name: broken and mended
+    on: pipeline job failed
+    scope: {dags: comes_and_goes}
+    condition: {consecutive: {count: 2}}
+    resolve: true
+    targets: [inbox]
+  - name: nobody came
+    on: tests.heartbeat
+    by: data.of
+    condition: {absence: {within: 2s, wait: 1s}}
+    targets: [inbox]
+  - name: approved is deployed
+    on: tests.model.approved
+    actions: {trigger_dag: {dag_id: deploys, conf: {version: "{{ data.version }}"}}}
 """
 
 

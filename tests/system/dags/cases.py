@@ -61,6 +61,41 @@ def mapped():
 
 
 @dag(schedule=None)
+def many():
+    """Twenty mapped tasks that all fail."""
+
+    @task
+    def fails(number):
+        raise RuntimeError(f"{number} is bad")
+
+    fails.expand(number=list(range(20)))
+
+
+@dag(schedule=None)
+def comes_and_goes():
+    """Fails if it is told to."""
+
+    @task
+    def obeys(dag_run=None):
+        if dag_run.conf.get("fail"):
+            raise RuntimeError("told to")
+
+    obeys()
+
+
+@dag(schedule=None)
+def deploys():
+    """Deploys the version that it is told."""
+
+    @task
+    def deploy(dag_run=None):
+        assert dag_run.conf["version"] == 7
+        assert dag_run.conf["ml_events"]["hops"] == 1
+
+    deploy()
+
+
+@dag(schedule=None)
 def updates_asset():
     """Emits an asset event."""
 
@@ -147,6 +182,9 @@ def publishes():
 
 outcomes()
 mapped()
+many()
+comes_and_goes()
+deploys()
 outlives()
 publishes()
 updates_asset()

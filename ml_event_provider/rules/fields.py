@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 
 from pydantic import (
@@ -89,10 +90,15 @@ class ShortPart(Part):
         return {"anyOf": [full["properties"][cls.short], full], "description": full.pop("description", "")}
 
 
+@lru_cache(maxsize=4096)
+def _names(path: str) -> list[str]:
+    return path.split(".")
+
+
 def value_at(document: Mapping[str, Any], path: str) -> Any:
     """The value at a dotted path of an event as JSON; ``None`` where there is none."""
     value: Any = document
-    for name in path.split("."):
+    for name in _names(path):
         if not isinstance(value, dict):
             return None
         value = value.get(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
@@ -43,6 +44,7 @@ _as_json: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True).encode
 MAX_KEY: Final = 400
 
 
+@lru_cache(maxsize=4096)
 def natural_paths(event_type: str) -> tuple[str, ...]:
     """The fields that name what an event of this type is about."""
     return next((paths for start, paths in _NATURAL if event_type.startswith(start)), _OTHERS)

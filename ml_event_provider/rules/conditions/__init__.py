@@ -59,6 +59,12 @@ class Condition(Part):
         """The field whose value it looks at, if any."""
         return getattr(self.tracked, "value", None) or getattr(self.tracked, "distinct", None)
 
+    @cached_property
+    def lateness(self) -> float | None:
+        """How many seconds late an event may come and still count, where the condition asks that."""
+        found = getattr(self.tracked, "lateness", None)
+        return None if found is None else float(found.total_seconds())
+
     @property
     def others(self) -> dict[str, Matcher]:
         """The other events that it looks at, by their role, where the rule says which."""

@@ -239,9 +239,9 @@ class Engine:
         condition = rule.condition
         if condition is None or firing.seq is None:
             return True
-        lateness = getattr(condition.tracked, "lateness", None)
-        if lateness is not None and self.clock - firing.time > lateness.total_seconds():
-            facts = {"seconds_late": self.clock - firing.time, "allowed": lateness.total_seconds()}
+        lateness = condition.lateness
+        if lateness is not None and self.clock - firing.time > lateness:
+            facts = {"seconds_late": self.clock - firing.time, "allowed": lateness}
             self._outlet.decide(rule, firing.seq, firing.key, Outcome.TOO_LATE, facts, self.clock)
             return False
         value = value_at(document, condition.value_path) if condition.value_path else None

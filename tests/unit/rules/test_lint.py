@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -553,3 +555,12 @@ def test_a_pattern_that_is_too_large_with_its_groups_is_told() -> None:
 
     assert found(8) == []
     assert found(9) == [("unusable-pattern", "event_pattern")]
+
+
+def test_every_code_is_documented() -> None:
+    root = Path(__file__).parents[3]
+    page = (root / "docs" / "howto" / "rules-explained.md").read_text("utf-8")
+    sources = "".join(path.read_text("utf-8") for path in (root / "ml_event_provider/rules/linting").glob("*.py"))
+    codes = set(re.findall(r'"([a-z]+(?:-[a-z]+)+)"', sources)) - {"anything-but"}
+    assert "never-matches" in codes
+    assert [code for code in sorted(codes) if f"`{code}`" not in page] == []

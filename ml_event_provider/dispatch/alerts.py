@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from ml_event_provider.dispatch.matching import LOCK, Rules, engine_on, write
+from ml_event_provider.dispatch.matching import Rules, engine_on, write
 from ml_event_provider.rules.engine import Engine, Place
 from ml_event_provider.store import cursors, states
 from ml_event_provider.store.engine import transaction, utc_now
@@ -55,7 +55,7 @@ def _handle(
 ) -> Handled:
     rules = rules or Rules()
     with transaction() as connection:
-        cursors.lock(connection, LOCK, now=now(), wait=True)
+        cursors.lock(connection, states.LOCK, now=now(), wait=True)
         moment = now()
         alert = states.open_alert(connection, alert_id)
         place = Place(alert.workspace, alert.rule, "alert", alert.key)

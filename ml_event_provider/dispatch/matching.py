@@ -14,7 +14,7 @@ from ml_event_provider import config
 from ml_event_provider.events.identity import change_id
 from ml_event_provider.rules import Rule, RuleSet
 from ml_event_provider.rules.calendars import Calendar
-from ml_event_provider.rules.engine import Arrival, Engine, Planned
+from ml_event_provider.rules.engine import Arrival, Engine, Outcome, Planned
 from ml_event_provider.rules.engine.planning import AIRFLOW
 from ml_event_provider.rules.scope import ResourceGroup
 from ml_event_provider.rules.silences import Silence
@@ -26,17 +26,14 @@ from ml_event_provider.store.deliveries import NewDelivery, NewNotification
 from ml_event_provider.store.engine import transaction, utc_now
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pydantic import BaseModel
 
     from ml_event_provider.events.model import Event
-    from ml_event_provider.rules.engine import Decision
+    from ml_event_provider.rules.engine import Decision, Place
 
 log = logging.getLogger(__name__)
-
-#: The lock that whoever changes what rules remember holds.
-LOCK = "matching"
 
 
 class Rules:
@@ -46,27 +43,38 @@ class Rules:
         self._fingerprint: object = None
         self.compiled = RuleSet([])
         self._versions: dict[tuple[str, str], int] = {}
+        #: All enabled rules of the store, also those that cannot be used at present.
+        self.enabled: set[tuple[str, str]] = set()
+        #: Whether what the rules wait for from the beginning is yet to be noted.
+        self.pending = False
 
     def refresh(self, connection: Any) -> bool:
         """Read the definitions again if any changed; say whether. One that cannot be used is logged and left out."""
         fingerprint = definitions.fingerprint(connection)
         if fingerprint == self._fingerprint:
             return False
-        self._versions = {}
-        self.compiled = RuleSet(
-            self._read(connection, Kind.RULE, Rule),
-            groups=self._read(connection, Kind.GROUP, ResourceGroup),
-            calendars=self._read(connection, Kind.CALENDAR, Calendar),
-            silences=self._read(connection, Kind.SILENCE, Silence),
-        )
+        while fingerprint != self._fingerprint:
+            # Between two statements others may commit: what was read is whole if nothing changed meanwhile.
+            self._fingerprint = fingerprint
+            self._versions, self.enabled = {}, set()
+            compiled = RuleSet(
+                self._read(connection, Kind.RULE, Rule),
+                groups=self._read(connection, Kind.GROUP, ResourceGroup),
+                calendars=self._read(connection, Kind.CALENDAR, Calendar),
+                silences=self._read(connection, Kind.SILENCE, Silence),
+            )
+            fingerprint = definitions.fingerprint(connection)
+        self.compiled = compiled
         for name, problem in self.compiled.broken.items():
             log.error("Rule %s cannot be used: %s", name, problem)
-        self._fingerprint = fingerprint
+        self.pending = True
         return True
 
     def _read(self, connection: Any, kind: Kind, model: type[BaseModel]) -> list[Any]:
         usable: list[Any] = []
         for stored in definitions.find(connection, kind):
+            if kind is Kind.RULE and stored.enabled:
+                self.enabled.add((stored.workspace, stored.name))
             try:
                 usable.append(model.model_validate(stored.definition))
             except ValueError as error:
@@ -100,37 +108,49 @@ def match_batch(rules: Rules, *, limit: int, now: Callable[[], datetime] = utc_n
     """
     with transaction() as connection:
         moment = now()
-        changed = rules.refresh(connection)
-        if not (changed or events.any_unmatched(connection) or states.any_due(connection, moment.timestamp())):
+        rules.refresh(connection)
+        waits = events.any_unmatched(connection) or states.any_due(connection, moment.timestamp())
+        if not (waits or rules.pending) or not cursors.lock(connection, states.LOCK, now=moment, wait=False):
             return Matched()
-        if not cursors.lock(connection, LOCK, now=moment, wait=False):
-            return Matched()
-        if changed:
-            states.forget_others(connection, {(rule.workspace, rule.name) for rule in rules.compiled.rules()})
-        taken = events.take_unmatched(connection, limit, now=moment)
+        # Whoever held the lock before may have used newer rules.
+        rules.refresh(connection)
+        forgotten = states.forget_others(connection, rules.enabled) if rules.pending else []
+        decisions.record(connection, [one for place, body in forgotten for one in _forgotten(place, body, moment)])
         engine, memory = engine_on(connection, rules, moment)
-        arrivals = [Arrival(one.seq, one.event, one.recorded_at.timestamp()) for one in taken]
-        prepared = [engine.prepare(one) for one in arrivals]
+        horizon = memory.horizon
+        until = None if horizon >= moment.timestamp() else datetime.fromtimestamp(horizon, UTC)
+        taken = events.take_unmatched(connection, limit, now=moment, recorded_until=until)
+        prepared = [engine.prepare(Arrival(one.seq, one.event, one.recorded_at.timestamp())) for one in taken]
         memory.prefetch(place for one in prepared for place in one.places)
         for one in prepared:
             engine.take(one)
-        if len(taken) < limit:
-            if changed:
-                engine.expect(moment.timestamp())
-            engine.advance(moment.timestamp())
+        drained = len(taken) < limit
+        if drained:
+            engine.advance(min(horizon, moment.timestamp()))
+        if drained and rules.pending and until is None:
+            engine.expect(moment.timestamp())
         made = write(connection, rules, engine, memory, moment)
+    if drained and until is None:
+        rules.pending = False
     return Matched(len(taken), made)
 
 
+def _forgotten(place: Place, body: dict[str, Any], moment: datetime) -> Iterator[RecordedDecision]:
+    """What becomes of firings that waited for a rule that was deleted or switched off."""
+    for _, seq, key, *_ in body.get("waiting", ()):
+        facts = {"why": "the rule was deleted or switched off"}
+        yield RecordedDecision(seq, place.workspace, place.rule, 0, key, Outcome.FORGOTTEN, facts, None, moment)
+
+
 def engine_on(connection: Any, rules: Rules, moment: datetime) -> tuple[Engine, states.StoredStates]:
-    """An engine on the store's states. Its caller holds :data:`LOCK` and calls :func:`write` at the end."""
+    """An engine on the store's states. Its caller holds ``states.LOCK`` and calls :func:`write` at the end."""
     memory = states.StoredStates(connection, until=moment.timestamp())
 
     def document_of(seq: int) -> Mapping[str, Any] | None:
         recorded = events.by_seq(connection, [seq]).get(seq)
         return None if recorded is None else recorded.event.to_dict()
 
-    return Engine(rules.compiled, memory, _hourly_limit, document_of), memory
+    return Engine(rules.compiled, memory, _hourly_limit, document_of, moment.timestamp()), memory
 
 
 def _hourly_limit(workspace: str) -> int:

@@ -165,7 +165,8 @@ def _behind(connection: Connection, runs: Iterable[tuple[Any, Any]]) -> int:
     for generation in range(GENERATIONS + 1):
         by_assets = set()
         for dag_id, run_id in runs:
-            if not isinstance(run_id, str):
+            # No run has NUL in its names: databases refuse it, even in a question.
+            if not isinstance(run_id, str) or "\0" in run_id or "\0" in str(dag_id):
                 continue
             if mark := _RUN_ID.match(run_id):
                 hops = max(hops, int(mark[1]))

@@ -43,7 +43,10 @@ def lock(connection: Connection, name: str, *, now: datetime, wait: bool) -> boo
         query = query.with_for_update(skip_locked=not wait)
     if connection.execute(query).first() is not None:
         return True
-    # New, or held by another: who inserts it waits for whoever inserts it too.
+    if not wait and connection.execute(select(_CURSOR.c.name).where(_CURSOR.c.name == name)).first() is not None:
+        # Held by another.
+        return False
+    # New: who inserts it waits for whoever inserts it too.
     insert_new_one(connection, _CURSOR, {"name": name, "position": 0, "since": now})
     return connection.execute(query).first() is not None
 

@@ -180,12 +180,16 @@ def latest(
     return _readable(connection.execute(query))
 
 
-def take_unmatched(connection: Connection, limit: int, *, now: datetime) -> list[RecordedEvent]:
+def take_unmatched(
+    connection: Connection, limit: int, *, now: datetime, recorded_until: datetime | None = None
+) -> list[RecordedEvent]:
     """Take up to ``limit`` unmatched events for this transaction and mark them matched.
 
     Whoever rolls back leaves them unmatched; other dispatchers skip those taken meanwhile.
     """
     unmatched = select(_TABLE.c.seq).where(_TABLE.c.matched_at.is_(None)).order_by(_TABLE.c.seq).limit(limit)
+    if recorded_until is not None:
+        unmatched = unmatched.where(_TABLE.c.recorded_at <= recorded_until)
     if can_skip_locked(connection):
         unmatched = unmatched.with_for_update(skip_locked=True)
     else:

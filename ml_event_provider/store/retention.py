@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, exists, select
 
-from ml_event_provider.store import decisions, schema, states
+from ml_event_provider.store import cursors, decisions, schema, states
 from ml_event_provider.store.engine import transaction
 from ml_event_provider.store.schema import DeliveryState
 
@@ -20,11 +20,13 @@ BATCH = 500
 def prune(before: datetime, *, go_on: Callable[[], bool] = lambda: True) -> int:
     """Delete events recorded before a moment, with their notifications, deliveries and attempts.
 
-    An event that is not matched yet, or whose delivery is still on its way, stays. Decisions go too, and what rules
-    remember of keys of which nothing was heard since. Return how many events went.
+    An event that is not matched yet, of which there is still something to tell, or whose delivery is on its way, stays.
+    Decisions go too, and what rules remember of keys of which nothing was heard since. Return how many events went.
     """
     pruned = 0
     position = 0
+    with transaction() as connection:
+        held = states.seqs_held(connection)
     while go_on():
         with transaction() as connection:
             seqs = list(
@@ -54,6 +56,8 @@ def prune(before: datetime, *, go_on: Callable[[], bool] = lambda: True) -> int:
             )
             if not seqs:
                 break
+            position = seqs[-1]
+            seqs = [seq for seq in seqs if seq not in held]
             notifications = select(schema.notification.c.id).where(schema.notification.c.event_seq.in_(seqs))
             deliveries = select(schema.delivery.c.id).where(schema.delivery.c.notification_id.in_(notifications))
             connection.execute(delete(schema.attempt).where(schema.attempt.c.delivery_id.in_(deliveries)))
@@ -61,11 +65,11 @@ def prune(before: datetime, *, go_on: Callable[[], bool] = lambda: True) -> int:
             connection.execute(delete(schema.notification).where(schema.notification.c.event_seq.in_(seqs)))
             connection.execute(delete(schema.event).where(schema.event.c.seq.in_(seqs)))
             pruned += len(seqs)
-            position = seqs[-1]
     while go_on():
         with transaction() as connection:
             gone = decisions.forget(connection, before=before, limit=BATCH)
-            states.forget_idle(connection, before=before)
+            if cursors.lock(connection, states.LOCK, now=before, wait=False):
+                states.forget_idle(connection, before=before)
         if gone < BATCH:
             break
     return pruned

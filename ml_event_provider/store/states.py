@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, or_, select, update
 
 from ml_event_provider.events.identity import change_id
 from ml_event_provider.exceptions import NotFound
@@ -14,31 +15,39 @@ from ml_event_provider.store import schema
 from ml_event_provider.store.engine import in_chunks, utc_now
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Iterator
     from datetime import datetime
 
     from sqlalchemy import Connection, Select
 
     from ml_event_provider.rules.engine.states import Body
 
+log = logging.getLogger(__name__)
+
 _TABLE = schema.state
+#: What whoever changes states, or looks at events, holds meanwhile (``cursors.lock``).
+LOCK = "matching"
 
 
 class StoredStates:
     """The store's states as the engine sees them during one transaction: read when needed, written by :meth:`save`.
 
-    What is due by ``until`` is read at the beginning.
+    What is due by a moment is read at the beginning, the first ``limit`` of it: :attr:`horizon` is the moment up to
+    which all that is due is here.
     """
 
-    def __init__(self, connection: Connection, *, until: float) -> None:
+    def __init__(self, connection: Connection, *, until: float, limit: int = 1000) -> None:
         self._connection = connection
         self._working = MemoryStates()
         #: The ids of the rows that are in the database, and the places that were looked for there.
         self._rows: dict[Place, str] = {}
         self._looked: set[Place] = set()
         self._changed: set[Place] = set()
-        for row in connection.execute(select(_TABLE).where(_TABLE.c.due_at <= until)):
+        due = select(_TABLE).where(_TABLE.c.due_at <= until).order_by(_TABLE.c.due_at, _TABLE.c.id).limit(limit)
+        rows = connection.execute(due).all()
+        for row in rows:
             self._keep(row)
+        self.horizon = until if len(rows) < limit else float(rows[-1].due_at)
 
     def prefetch(self, places: Iterable[Place]) -> None:
         """Read many states in few statements."""
@@ -79,6 +88,8 @@ class StoredStates:
         ]
         for chunk in in_chunks(gone):
             self._connection.execute(delete(_TABLE).where(_TABLE.c.id.in_(chunk)))
+        new: list[dict[str, Any]] = []
+        known: list[dict[str, Any]] = []
         for place in sorted(self._changed):
             body = self._working.get(place)
             if body is None:
@@ -90,9 +101,14 @@ class StoredStates:
                 "updated_at": now,
             }
             if place in self._rows:
-                self._connection.execute(update(_TABLE).where(_TABLE.c.id == self._rows[place]).values(values))
+                known.append({"row_id": self._rows[place], **values})
             else:
-                self._connection.execute(insert(_TABLE).values(id=_id(place), **place._asdict(), **values))
+                new.append({"id": _id(place), **place._asdict(), **values})
+        if new:
+            self._connection.execute(insert(_TABLE), new)
+        if known:
+            columns: dict[str, Any] = {name: bindparam(name) for name in ("body", "due_at", "open_since", "updated_at")}
+            self._connection.execute(update(_TABLE).where(_TABLE.c.id == bindparam("row_id")).values(columns), known)
         self._changed.clear()
 
     def _keep(self, row: Any) -> None:
@@ -101,7 +117,13 @@ class StoredStates:
             return
         self._looked.add(place)
         self._rows[place] = row.id
-        self._working.put(place, json.loads(row.body), row.due_at)
+        body = next(_readable([row.body]), None)
+        if body is None:
+            # It must not hold up the others; the rule begins anew for this key.
+            log.error("The state of %s of rule %s for %s cannot be read", row.role, row.rule, row.key)
+            self._changed.add(place)
+        else:
+            self._working.put(place, body, row.due_at)
 
 
 class OpenAlert(NamedTuple):
@@ -173,11 +195,36 @@ def of_rule(connection: Connection, workspace: str, rule: str) -> list[tuple[Pla
     return [(Place(row.workspace, row.rule, row.role, row.key), json.loads(row.body), row.due_at) for row in rows]
 
 
-def forget_others(connection: Connection, rules: Collection[tuple[str, str]]) -> None:
-    """Delete what is remembered for rules other than these: they were deleted, switched off, or cannot be used."""
+def forget_others(connection: Connection, rules: Collection[tuple[str, str]]) -> list[tuple[Place, Body]]:
+    """Delete what is remembered for rules other than these; return what waited in their groups."""
     known = connection.execute(select(_TABLE.c.workspace, _TABLE.c.rule).distinct()).all()
-    for workspace, rule in {tuple(row) for row in known} - set(rules):
+    waiting: list[tuple[Place, Body]] = []
+    for workspace, rule in sorted({tuple(row) for row in known} - set(rules)):
+        waiting += [(place, body) for place, body, _ in of_rule(connection, workspace, rule) if place.role == "group"]
         connection.execute(delete(_TABLE).where(_TABLE.c.workspace == workspace, _TABLE.c.rule == rule))
+    return waiting
+
+
+def seqs_held(connection: Connection) -> set[int]:
+    """The events of open alerts, and of what waits in groups: they are still to be told of."""
+    rows = connection.execute(
+        select(_TABLE.c.body).where(or_(_TABLE.c.open_since.is_not(None), _TABLE.c.role == "group"))
+    )
+    found: set[int] = set()
+    for body in _readable(row.body for row in rows):
+        found.update(seq for seq in (body.get("seq"), *(one[1] for one in body.get("waiting", ()))) if seq is not None)
+    return found
+
+
+def _readable(texts: Iterable[str]) -> Iterator[Body]:
+    """The bodies that can be read."""
+    for text in texts:
+        try:
+            body = json.loads(text)
+        except ValueError:
+            continue
+        if isinstance(body, dict):
+            yield body
 
 
 def forget_idle(connection: Connection, *, before: datetime) -> int:

@@ -11,10 +11,11 @@ import pytest
 from sqlalchemy import select, update
 
 from ml_event_provider.dispatch import alerts
-from ml_event_provider.dispatch.matching import LOCK, Rules, match_batch
+from ml_event_provider.dispatch.matching import Rules, match_batch
 from ml_event_provider.exceptions import NotFound
 from ml_event_provider.store import cursors, definitions, events, schema, states
 from ml_event_provider.store.engine import transaction, utc_now
+from ml_event_provider.store.states import LOCK
 from tests.integration.callers import service, user
 from tests.integration.recorded import EVENT
 
@@ -86,8 +87,15 @@ REMINDED = {"resolve": True, "repeat": "10m", "escalate": [{"after": "15m", "tar
 
 def test_what_nobody_acknowledges_is_repeated_and_escalated() -> None:
     begun(**REMINDED)
+    match(12)
     match(20)
     assert sorted(kind for _, kind in told()) == ["escalated", "fired", "repeated", "repeated"]
+
+
+def test_after_a_standstill_the_last_repetition_is_told_not_all_that_were_missed() -> None:
+    begun(**REMINDED)
+    match(2000)
+    assert sorted(kind for _, kind in told()) == ["escalated", "fired", "repeated"]
 
 
 def test_an_acknowledged_alert_is_not_repeated_or_escalated_and_still_resolves() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import chain, repeat
 
 import pytest
 from sqlalchemy import func, select
@@ -158,7 +159,7 @@ def test_pruning_goes_on_batch_by_batch_past_what_must_stay(monkeypatch: pytest.
     record("kept", days=400, state=DeliveryState.FAILED)
     for number in range(5):
         record(f"old-{number}", days=300)
-    batches = iter([True, True, False])
+    batches = chain([True, True], repeat(False))
     assert retention.prune(NOW, go_on=lambda: next(batches)) == 4
     assert retention.prune(NOW) == 1
     assert [one.id for one in recorded()] == ["kept"]

@@ -44,8 +44,8 @@ def absent_event(rule: Rule, key: str, at: float, facts: Mapping[str, Any]) -> E
         type=ABSENT,
         time=datetime.fromtimestamp(at, UTC),
         subject=attribute_text("subject", ", ".join(str(value) for value in values) or rule.name),
-        workspace=rule.workspace,
-        owner=rule.owner,
+        workspace=attribute_text("workspace", rule.workspace),
+        owner=attribute_text("owner", rule.owner),
         origin="dispatcher",
         data={
             "rule": rule.name,

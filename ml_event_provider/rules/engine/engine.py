@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from ml_event_provider.rules.conditions import Observation
 from ml_event_provider.rules.engine import alerts
@@ -75,6 +75,11 @@ class Prepared(NamedTuple):
         return found
 
 
+UNDIGESTED: Final = "Rule %s of workspace %s could not digest event %s"
+#: How long until a state whose rule is away is looked at again, in seconds.
+AWAY: Final = 60.0
+
+
 def _no_limit(_: str) -> int:
     return 0
 
@@ -88,6 +93,8 @@ class Engine:
 
     :param hourly_limit: how many notifications one rule of a workspace may make in an hour; 0 is any number.
     :param document_of: an event by its place, so that silences made after it are asked about it too.
+    :param present: the present moment, where the clock may be behind it: of what recurs only the last is told, not all
+        that was missed.
 
     Call :meth:`take` for each event in the order of arrival and :meth:`advance` where none waits; collect
     :attr:`planned` and :attr:`decisions`. The clock only goes forward: what is due before an event is done first.
@@ -99,9 +106,11 @@ class Engine:
         states: States,
         hourly_limit: Callable[[str], int] = _no_limit,
         document_of: Callable[[int], Mapping[str, Any] | None] = _not_kept,
+        present: float = 0.0,
     ) -> None:
         self._rules = rules
         self._states = states
+        self._present = present
         self._outlet = Outlet(states, Planner(rules, states, hourly_limit, document_of))
         self.clock = 0.0
 
@@ -118,28 +127,35 @@ class Engine:
     def expect(self, now: float) -> None:
         """Begin to wait for the events that rules expect from the beginning, where that has not begun yet."""
         for rule in self._rules.rules():
-            for key in rule.expected:
-                place = Place(rule.workspace, rule.name, "alert", key)
+            places = [Place(rule.workspace, rule.name, "alert", key) for key in sorted(rule.expected)]
+            self._states.prefetch(places)
+            for place in places:
                 known = self._states.get(place)
-                if known is None or known["form"] != rule.form:
+                if known is None or known.get("form") != rule.form:
                     context = context_of(rule, awaited(rule, place.key), ())
                     self._update(rule, place, alerts.begin(rule, now) | {"context": context}, None, now)
 
     def prepare(self, arrival: Arrival) -> Prepared:
-        """See what an event means to each rule; nothing changes."""
+        """See what an event means to each rule; nothing is remembered yet."""
         document = arrival.event.to_dict()
         steps: list[tuple[Rule, set[str], str, dict[str, Any]]] = []
         try:
             found = self._rules.find(document)
-            silences = [silence.name for silence in found.silences]
-            for place, roles in sorted(found.roles.items()):
-                rule = self._rules.get(*place)
-                if rule is not None:
-                    key = "" if rule.is_plain else key_of(document, rule.by)
-                    steps.append((rule, roles, key, context_of(rule, document, silences)))
         except Exception:
-            # An event that no rule can digest must not hold up the others; it stays recorded and can be replayed.
+            # An event that no rule can digest must not hold up the others; it stays recorded and can be looked at.
             log.exception("Event %s of type %s could not be matched", arrival.event.id, arrival.event.type)
+            return Prepared(arrival, document, steps)
+        silences = [silence.name for silence in found.silences]
+        for place, roles in sorted(found.roles.items()):
+            rule = self._rules.get(*place)
+            if rule is None:
+                continue
+            try:
+                key = "" if rule.is_plain else key_of(document, rule.by)
+                steps.append((rule, roles, key, context_of(rule, document, silences)))
+            except Exception as error:
+                log.exception(UNDIGESTED, rule.name, rule.workspace, arrival.seq)
+                self._failed(rule, arrival.seq, None, error, (len(self.planned), len(self.decisions)))
         return Prepared(arrival, document, steps)
 
     def take(self, arrival: Arrival | Prepared) -> None:
@@ -148,7 +164,22 @@ class Engine:
         self.advance(prepared.arrival.at)
         self._outlet.planner.present = prepared.arrival.seq
         for rule, roles, key, context in prepared.steps:
-            self._step(rule, roles, prepared, key, context)
+            said = len(self.planned), len(self.decisions)
+            try:
+                self._step(rule, roles, prepared, key, context)
+            except Exception as error:
+                # One rule must not hold up the others. What it remembers may be what it cannot digest.
+                log.exception(UNDIGESTED, rule.name, rule.workspace, prepared.arrival.seq)
+                place = Place(rule.workspace, rule.name, "alert", key)
+                self._failed(rule, prepared.arrival.seq, place, error, said)
+
+    def _failed(
+        self, rule: Rule, seq: int | None, place: Place | None, error: Exception, said: tuple[int, int]
+    ) -> None:
+        self._outlet.fail(rule, seq, place.key if place else "", error, self.clock, said)
+        self._outlet.heard.clear()
+        if place is not None:
+            self._states.put(place, None)
 
     def advance(self, now: float) -> None:
         """Do what is due up to a moment."""
@@ -159,24 +190,39 @@ class Engine:
             if body is None:
                 continue
             rule = self._rules.get(place.workspace, place.rule)
-            if rule is not None and place.role == "alert" and self._wanted(rule, place, body):
-                self._update(rule, place, body, None, self.clock)
-            elif rule is not None and place.role == "group":
-                self._outlet.flush(rule, place, body, self.clock)
-                self._note_heard()
-            elif rule is not None and place.role == "cooldown" and body["held"]:
-                # What was held back is told with the next firing.
-                self._states.put(place, body)
-            else:
+            if rule is None and place.role != "quota":
+                # It is not there, or cannot be used at present: whoever reads the rules knows which.
+                self._states.put(place, body, max(self.clock, now) + AWAY)
+                continue
+            said = len(self.planned), len(self.decisions)
+            try:
+                self._due(rule, place, body)
+            except Exception as error:
+                log.exception("The state at %s could not be looked at; it is forgotten", place)
                 self._states.put(place, None)
+                if rule is not None:
+                    self._failed(rule, body.get("seq"), place, error, said)
         self.clock = max(self.clock, now)
+
+    def _due(self, rule: Rule | None, place: Place, body: Body) -> None:
+        """Do what a state is due for."""
+        if rule is not None and place.role == "alert" and self._wanted(rule, place, body):
+            self._update(rule, place, body, None, self.clock)
+        elif rule is not None and place.role == "group":
+            self._outlet.flush(rule, place, body, self.clock)
+            self._note_heard()
+        elif rule is not None and place.role == "cooldown" and body["held"]:
+            # What was held back is told with the next firing.
+            self._states.put(place, body)
+        else:
+            self._states.put(place, None)
 
     def _wanted(self, rule: Rule, place: Place, body: Body) -> bool:
         """Whether an alert's state is still of use: its rule's condition is the same, and its key still expected."""
-        never_seen = (
-            rule.condition is not None and rule.condition.absence is not None and body["memory"]["last"] is None
-        )
-        return body["form"] == rule.form and not (never_seen and place.key not in rule.expected)
+        if body.get("form") != rule.form:
+            return False
+        waits = rule.condition is not None and rule.condition.absence is not None
+        return not waits or body["memory"]["last"] is not None or place.key in rule.expected
 
     def acknowledge(self, place: Place, who: str, now: float) -> bool:
         """Somebody looks after an alert: no repetition, no escalation. Say whether it was open.
@@ -198,6 +244,9 @@ class Engine:
         body["ack"] = {"by": who, "at": shown(now)}
         if ends or not rule.ends:
             self._end(rule, place, body, None, self.clock)
+            if rule.condition is not None:
+                # What fires next is a new alert.
+                body["memory"] = rule.condition.tracked.begin(self.clock)
         # What it was due for still comes at its time.
         moments = (self._states.due(place), alerts.due(rule, body, None, self.clock))
         self._keep(rule, place, body, min((one for one in moments if one is not None), default=None))
@@ -264,6 +313,10 @@ class Engine:
             for seq in verdict.fired:
                 alerts.open_(rule, body, place.key, seq, now)
                 firing = self._about(Kind.FIRED, place, body, seq, now)
+                if seq is None and verdict.next_at is not None and verdict.next_at <= self._present:
+                    # The next moment of the schedule is past already, and has more to say.
+                    self._outlet.decide(rule, None, place.key, Outcome.OVERTAKEN, verdict.facts, now)
+                    continue
                 if seen is not None and seen.seq == seq:
                     firing = firing._replace(time=seen.time)
                 self._fire(rule, body, firing)
@@ -331,10 +384,12 @@ class Engine:
             body["repeat_at"] = now + rule.repeat.total_seconds()
         elif rule.repeat is not None and body["repeat_at"] <= now:
             body["repeat_at"] = now + rule.repeat.total_seconds()
-            if not self._outlet.planner.holds(rule, now):
+            body["repeats"] += 1
+            repeated = self._about(Kind.REPEATED, place, body, body.get("seq"), now)
+            if body["repeat_at"] <= self._present:
+                self._outlet.decide(rule, repeated.seq, place.key, Outcome.OVERTAKEN, repeated.facts, now)
+            elif not self._outlet.planner.holds(rule, now):
                 # Repetitions that wait for active hours would all come at once.
-                body["repeats"] += 1
-                repeated = self._about(Kind.REPEATED, place, body, body.get("seq"), now)
                 self._told(body, self._outlet.pass_on(rule, repeated, now))
         while (moment := alerts.next_escalation(rule, body)) is not None and moment <= now:
             step = rule.steps[body["escalated"]]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ml_event_provider.rules.engine.firing import Firing, shown
 from ml_event_provider.rules.engine.output import Decision, Kind, Outcome, Planned
 from ml_event_provider.rules.engine.states import Place
-from ml_event_provider.rules.resources import key_of
+from ml_event_provider.rules.resources import key_from, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -64,7 +63,7 @@ class Outlet:
         hold = max((one.wait.total_seconds() for one in rule.inhibit), default=0.0)
         if group is None and not hold:
             return self.tell(rule, [firing], now)
-        alone = json.dumps([firing.kind, firing.seq, firing.key], ensure_ascii=False)
+        alone = key_from([firing.kind, firing.seq, firing.key])
         place = Place(rule.workspace, rule.name, "group", alone if group is None else firing.context.get("group", ""))
         body = self._states.get(place) or {"waiting": [], "told_at": None, "flush_at": None}
         body["waiting"].append(list(firing))
@@ -79,6 +78,11 @@ class Outlet:
         self.decide(rule, firing.seq, firing.key, Outcome.GROUPED, facts, now)
         self._states.put(place, body, body["flush_at"])
         return "waiting"
+
+    def fail(self, rule: Rule, seq: int | None, key: str, error: Exception, now: float, said: tuple[int, int]) -> None:
+        """A rule could not digest an event: forget what it said of it, ``said`` being how much there was before."""
+        del self.planned[said[0] :], self.decisions[said[1] :]
+        self.decide(rule, seq, key, Outcome.FAILED, {"error": type(error).__name__}, now)
 
     def flush(self, rule: Rule, place: Place, body: Body, now: float) -> bool:
         """A group's time has come: tell of what waits in it. One that stayed empty is forgotten."""

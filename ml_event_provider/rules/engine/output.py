@@ -31,6 +31,12 @@ class Outcome(StrEnum):
     QUOTA = "quota"
     #: It ended an alert, and nobody is to be told.
     ENDED = "ended"
+    #: What was to be told again came so late that the next of its kind was due already.
+    OVERTAKEN = "overtaken"
+    #: The rule was deleted or switched off while it waited.
+    FORGOTTEN = "forgotten"
+    #: The rule could not digest it; the log says why.
+    FAILED = "failed"
 
 
 class Kind(StrEnum):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from heapq import heappop, heappush
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class Place(NamedTuple):
@@ -28,6 +31,9 @@ class States(Protocol):
     def put(self, place: Place, body: Body | None, due: float | None = None) -> None:
         """Keep a state, or forget it where ``body`` is ``None``."""
 
+    def prefetch(self, places: Iterable[Place]) -> None:
+        """Get ready for being asked for these states."""
+
     def due(self, place: Place) -> float | None:
         """When the state there is due, if it is."""
 
@@ -46,6 +52,9 @@ class MemoryStates:
     def get(self, place: Place) -> Body | None:
         """The state there."""
         return self.bodies.get(place)
+
+    def prefetch(self, places: Iterable[Place]) -> None:
+        """All are at hand."""
 
     def put(self, place: Place, body: Body | None, due: float | None = None) -> None:
         """Keep or forget a state."""

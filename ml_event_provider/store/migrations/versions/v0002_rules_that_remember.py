@@ -17,7 +17,18 @@ depends_on = None
 
 BIG_KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 LONG_TEXT = sa.Text(16_777_215).with_variant(sa.Text(), "postgresql", "sqlite")
-COPIED = "workspace, name, version, enabled, managed_by, definition, created_at, updated_at"
+COPIED = ("workspace", "name", "version", "enabled", "managed_by", "definition", "created_at", "updated_at")
+NOTED = ("workspace", "name", "version", "change", "author", "managed_by", "definition", "changed_at")
+
+
+def table(name: str, *columns: str) -> sa.TableClause:
+    """A table for statements; SQLAlchemy quotes names that are words of a database's SQL."""
+    return sa.table(name, *(sa.column(column) for column in columns))
+
+
+RULES = table("ml_event_rule", *COPIED)
+DEFINITIONS = table("ml_event_definition", "kind", *COPIED)
+VERSIONS = table("ml_event_definition_version", "kind", *NOTED)
 
 
 def upgrade() -> None:
@@ -92,13 +103,11 @@ def upgrade() -> None:
     op.add_column("ml_event_notification", sa.Column("members", sa.Integer(), server_default="1", nullable=False))
     op.add_column("ml_event_notification", sa.Column("context", LONG_TEXT, nullable=True))
     op.add_column("ml_event_delivery", sa.Column("fallback", LONG_TEXT, nullable=True))
-    op.execute(f"INSERT INTO ml_event_definition (kind, {COPIED}) SELECT 'rule', {COPIED} FROM ml_event_rule")
-    op.execute(
-        "INSERT INTO ml_event_definition_version"
-        " (kind, workspace, name, version, change, author, managed_by, definition, changed_at)"
-        " SELECT 'rule', workspace, name, version, 'created', '', managed_by, definition, updated_at"
-        " FROM ml_event_rule"
-    )
+    rule = RULES.c
+    op.execute(DEFINITIONS.insert().from_select(["kind", *COPIED], sa.select(sa.literal("rule"), *rule)))
+    created = {"change": sa.literal("created"), "author": sa.literal(""), "changed_at": rule.updated_at}
+    noted = [created[name] if name in created else rule[name] for name in NOTED]
+    op.execute(VERSIONS.insert().from_select(["kind", *NOTED], sa.select(sa.literal("rule"), *noted)))
     op.drop_table("ml_event_rule")
 
 
@@ -117,9 +126,8 @@ def downgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("workspace", "name", name="ml_event_rule_name"),
     )
-    op.execute(
-        f"INSERT INTO ml_event_rule ({COPIED}) SELECT {COPIED} FROM ml_event_definition WHERE kind = 'rule'"
-    )
+    kept = sa.select(*(DEFINITIONS.c[name] for name in COPIED)).where(DEFINITIONS.c.kind == "rule")
+    op.execute(RULES.insert().from_select(COPIED, kept))
     op.drop_column("ml_event_delivery", "fallback")
     for column in ("context", "members", "alert_id", "kind"):
         op.drop_column("ml_event_notification", column)

@@ -67,6 +67,9 @@ class JsonStates:
             if due is not None:
                 self.dues[place] = due
 
+    def prefetch(self, places: Iterable[Place]) -> None:
+        """All are at hand."""
+
     def due(self, place: Place) -> float | None:
         return self.dues.get(place)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends, FastAPI, HTTPException, Request, status
 from fastapi.responses import JSONResponse
 
 from ml_event_provider import __version__
@@ -14,12 +14,19 @@ from ml_event_provider.exceptions import InvalidEvent, InvalidRule, NotFound
 from ml_event_provider.store.engine import worth_retrying
 
 
+def storable_address(request: Request) -> None:
+    """Refuse NUL in a path or query: no name has it, and PostgreSQL refuses even the question."""
+    named = [*request.path_params.values(), *(text for pair in request.query_params.multi_items() for text in pair)]
+    if any("\0" in str(text) for text in named):
+        raise HTTPException(status.HTTP_400_BAD_REQUEST, detail="the URL holds the character NUL (%00): remove it")
+
+
 def create_app() -> FastAPI:
     """The app that Airflow's API server mounts under ``/ml-events``."""
     app = FastAPI(
         title="ML Events",
         version=__version__,
-        dependencies=[Depends(caller)],
+        dependencies=[Depends(caller), Depends(storable_address)],
         docs_url=None,
         redoc_url=None,
         openapi_url=None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Request
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 router = APIRouter(prefix="/v1")
+
+#: PostgreSQL's texts hold no NUL.
+_STORABLE: Final = r"^[^\x00]*$"
 
 
 @router.post("/events", status_code=202)
@@ -50,7 +53,7 @@ class NotificationTarget(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    conn_id: str = Field(min_length=1, max_length=250)
+    conn_id: str = Field(min_length=1, max_length=250, pattern=_STORABLE)
     options: dict[str, Any] = {}
 
 
@@ -61,9 +64,9 @@ class NotificationRequest(BaseModel):
 
     event: dict[str, Any]
     targets: list[NotificationTarget] = Field(min_length=1, max_length=100)
-    template: str | None = Field(default=None, max_length=250)
+    template: str | None = Field(default=None, max_length=250, pattern=_STORABLE)
     severity: str = Field(default="info", pattern="^(info|warning|error|critical)$")
-    name: str = Field(default="direct", min_length=1, max_length=200)
+    name: str = Field(default="direct", min_length=1, max_length=200, pattern=_STORABLE)
 
 
 @router.post("/notifications", status_code=202)

@@ -18,8 +18,6 @@ from ml_event_provider.store.definitions import Kind
 from ml_event_provider.store.engine import transaction, utc_now
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from ml_event_provider.rules.silences import Silence
 
 router = APIRouter(prefix="/v1/silences")
@@ -58,17 +56,18 @@ async def delete(name: str, who: Annotated[Caller, Depends(may_manage)], workspa
 def _list(workspace: str, ended: bool) -> list[dict[str, Any]]:
     now = utc_now()
     with transaction() as connection:
-        found = [_shown(one, now) for one in silences.of(connection, workspace)]
-    return [one for one in found if ended or one["state"] != "ended"]
+        found = silences.listed(connection, workspace, now)
+    return [_shown(one, standing) for one, standing in found if ended or standing.state != "ended"]
 
 
 def _add(who: str, body: bytes) -> dict[str, Any]:
     now = utc_now()
     document = {**parsed(SilenceRequest, body).root, "author": who}
     silence = silences.read(document, author=who, now=now)
+    shown = _shown(silence, silences.standing(silence, now))
     with transaction() as connection:
         silences.add(connection, silence, author=who, now=now, managed_by="api")
-    return _shown(silence, now)
+    return shown
 
 
 def _end(name: str, workspace: str, who: str) -> dict[str, Any]:
@@ -82,8 +81,7 @@ def _delete(name: str, workspace: str, who: str) -> None:
         definitions.remove(connection, name, workspace=workspace, kind=Kind.SILENCE, author=who)
 
 
-def _shown(silence: Silence, now: datetime) -> dict[str, Any]:
-    standing = silences.standing(silence, now)
+def _shown(silence: Silence, standing: silences.Standing) -> dict[str, Any]:
     return {
         **silence.model_dump(mode="json", exclude_defaults=True),
         "workspace": silence.workspace,

@@ -11,8 +11,7 @@ from ml_event_provider import config
 from ml_event_provider.cli.output import command
 from ml_event_provider.cli.output import show as show_rows
 from ml_event_provider.dispatch import applying
-from ml_event_provider.rules import rule_json_schema
-from ml_event_provider.rules.files import load_definitions
+from ml_event_provider.rules.files import load_definitions, rule_file_json_schema
 from ml_event_provider.store import definitions
 from ml_event_provider.store.definitions import Kind
 from ml_event_provider.store.engine import transaction
@@ -125,7 +124,7 @@ def delete(args: Any) -> None:
 @command
 def schema(_: Any) -> None:
     """Print the JSON Schema of rule files."""
-    print(json.dumps(rule_json_schema(), indent=2, ensure_ascii=False))
+    print(json.dumps(rule_file_json_schema(), indent=2, ensure_ascii=False))
 
 
 def workspace_of(args: Any) -> str:

@@ -15,6 +15,7 @@ from ml_event_provider.dispatch import silences
 from ml_event_provider.exceptions import InvalidRule
 from ml_event_provider.rules import explain
 from ml_event_provider.rules.calendars import Moment, PositiveDuration
+from ml_event_provider.rules.documents import UnreadableError, read_json
 from ml_event_provider.rules.silences import Silence
 from ml_event_provider.store import definitions
 from ml_event_provider.store.definitions import Kind
@@ -40,7 +41,7 @@ def list_silences(args: Any) -> None:
     """Print the silences, those that have ended only on demand."""
     now = utc_now()
     with transaction() as connection:
-        found = [(one, silences.standing(one, now)) for one in silences.of(connection, args.workspace)]
+        found = silences.listed(connection, args.workspace, now)
     rows = [
         {
             "workspace": one.workspace,
@@ -151,9 +152,9 @@ def _json(option: str, text: str) -> Any:
     if not text:
         return None
     try:
-        return json.loads(text)
-    except ValueError as error:
-        raise InvalidRule(f"{option}: not valid JSON: {error}") from None
+        return read_json(text).value
+    except UnreadableError as error:
+        raise InvalidRule(f"{option}: {error}") from None
 
 
 def _when(silence: Silence, now: datetime) -> str:

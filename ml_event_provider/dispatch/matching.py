@@ -66,7 +66,7 @@ class Rules:
             fingerprint = definitions.fingerprint(connection)
         self.compiled = compiled
         for name, problem in self.compiled.broken.items():
-            log.error("Rule %s cannot be used: %s", name, problem)
+            log.error("%s cannot be used: %s", name, problem)
         self.pending = True
         return True
 

@@ -47,7 +47,7 @@ def read(document: Mapping[str, Any], *, author: str, now: datetime) -> Silence:
         return Silence.model_validate(whole)
     except ValidationError as error:
         problems = (text.partition(": ")[2] for text in problems_of(error, Document(whole), (), Silence))
-        raise InvalidRule("; ".join(text.removeprefix("rule: ") for text in problems)) from None
+        raise InvalidRule("; ".join(text.removeprefix("silence: ") for text in problems)) from None
 
 
 def add(connection: Any, silence: Silence, *, author: str, now: datetime, managed_by: str) -> None:
@@ -91,6 +91,17 @@ def of(connection: Any, workspace: str = "") -> list[Silence]:
             found.append(Silence.model_validate(one.definition))
         except ValidationError as error:
             log.error("Silence %s of workspace %s cannot be used: %s", one.name, one.workspace, error)
+    return found
+
+
+def listed(connection: Any, workspace: str, now: datetime) -> list[tuple[Silence, Standing]]:
+    """All silences with how they stand; one of which that cannot be told is logged and left out."""
+    found: list[tuple[Silence, Standing]] = []
+    for one in of(connection, workspace):
+        try:
+            found.append((one, standing(one, now)))
+        except Exception:
+            log.exception("How silence %s of workspace %s stands cannot be told", one.name, one.workspace)
     return found
 
 

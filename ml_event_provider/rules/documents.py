@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
+from sys import float_info
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
+
+from ml_event_provider.events.strict_json import SURROGATE, shown
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
@@ -91,14 +94,14 @@ for _tag, _form, _first in (
 def read_yaml(text: str) -> Iterator[Document]:
     """The documents of a YAML text.
 
-    :raises UnreadableError: if it is no YAML, has a key twice, a tag beyond plain data, or aliases that
-    never end.
+    :raises UnreadableError: if it is no YAML, has a key twice, a tag beyond plain data, aliases that
+    never end, or what cannot be stored.
     """
     try:
         _check_depth(text)
         for node in yaml.compose_all(text, Loader=_Loader):
             reader = _NodeReader()
-            yield Document(reader.read(node, ()), reader.lines)
+            yield _storable(Document(reader.read(node, ()), reader.lines))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         problem = " ".join(part for part in (error.context, error.problem) if part)
@@ -194,7 +197,7 @@ _JSON_TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+|\
 def read_json(text: str) -> Document:
     """The document of a JSON text.
 
-    :raises UnreadableError: if it is no JSON, or has a key twice.
+    :raises UnreadableError: if it is no JSON, has a key twice, or holds what cannot be stored.
     """
     try:
         value = json.loads(text, parse_constant=_no_constant)
@@ -204,7 +207,40 @@ def read_json(text: str) -> Document:
         raise UnreadableError(1, f"nested more than {MAX_DEPTH} deep") from None
     except ValueError as error:
         raise UnreadableError(1, f"not valid JSON: {error}") from None
-    return Document(value, _json_lines(text))
+    return _storable(Document(value, _json_lines(text)))
+
+
+def _storable(document: Document) -> Document:
+    """The document, all of whose texts and numbers databases and JSON can hold.
+
+    :raises UnreadableError: for the first part that they cannot.
+    """
+    problems: list[tuple[int, str]] = []
+    waiting: list[tuple[Place, Any]] = [((), document.value)]
+    while waiting:
+        place, value = waiting.pop()
+        named: Any = ()
+        if isinstance(value, dict):
+            named = value.items()
+        elif isinstance(value, list):
+            named = enumerate(value)
+        waiting += [((*place, name), part) for name, part in named]
+        key = place[-1] if place else ""
+        problems += [(document.line(place), problem) for problem in (_why_not(key), _why_not(value)) if problem]
+    if problems:
+        raise UnreadableError(*min(problems))
+    return document
+
+
+def _why_not(value: Any) -> str:
+    """Why a key or value cannot be stored, or nothing."""
+    if isinstance(value, int | float) and not -float_info.max <= value <= float_info.max:
+        return "the number is beyond those that JSON's readers share, which end at about 1e308"
+    if isinstance(value, str) and "\0" in value:
+        return f"{shown(value)} holds the character NUL, which databases do not store; remove it"
+    if isinstance(value, str) and SURROGATE.search(value):
+        return f"{shown(value)} holds half a surrogate pair, which is no character; write both halves or none"
+    return ""
 
 
 def _no_constant(name: str) -> Any:

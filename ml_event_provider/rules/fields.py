@@ -21,11 +21,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+#: Code points that are no characters and never will be (Unicode 16.0, section 23.7); CloudEvents forbids them.
+_NONCHARACTER: Final = re.compile(
+    "[\ufdd0-\ufdef" + "".join(chr(plane << 16 | 0xFFFE) + chr(plane << 16 | 0xFFFF) for plane in range(17)) + "]"
+)
 
 
 def _one_line(text: str) -> str:
     if _CONTROL.search(text):
         raise ValueError(f"holds a control character: {text!r}; write it in one line")
+    if _NONCHARACTER.search(text):
+        raise ValueError(f"holds a code point that is no character: {text!a}; remove it")
     if text != text.strip():
         raise ValueError(f"begins or ends with a space: {text!r}")
     return text

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pydantic import ValidationError
+from pydantic.json_schema import models_json_schema
 
 from ml_event_provider.exceptions import InvalidRule
 from ml_event_provider.rules.calendars import Calendar
 from ml_event_provider.rules.documents import Document, Place, UnreadableError, read_json, read_text, read_yaml
-from ml_event_provider.rules.model import Rule
+from ml_event_provider.rules.model import NEEDED, Rule
 from ml_event_provider.rules.presets import nearest
 from ml_event_provider.rules.problems import problems_of
 from ml_event_provider.rules.scope import ResourceGroup
@@ -84,6 +85,29 @@ def load_definitions(path: Path) -> Definitions:
     if problems:
         raise InvalidRule("\n".join(problems))
     return found
+
+
+def rule_file_json_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a rule file, for editors."""
+    models = [(model, "validation") for model in SECTIONS.values()]
+    _, schema = models_json_schema(models, by_alias=True)  # type: ignore[arg-type]
+    names = {section: {"$ref": f"#/$defs/{model.__name__}"} for section, model in SECTIONS.items()}
+    schema["$defs"]["Rule"] |= NEEDED
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Rules and what stands beside them",
+        "anyOf": [
+            names["rules"],
+            {"type": "array", "items": names["rules"], "minItems": 1},
+            {
+                "type": "object",
+                "properties": {section: {"type": "array", "items": name} for section, name in names.items()},
+                "additionalProperties": False,
+                "minProperties": 1,
+            },
+        ],
+        **schema,
+    }
 
 
 def _files(path: Path) -> list[Path]:

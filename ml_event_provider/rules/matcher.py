@@ -8,6 +8,7 @@ from pydantic import Field, JsonValue, field_validator
 
 from ml_event_provider.rules.fields import LISTED, Part
 from ml_event_provider.rules.patterns.compiler import compile_pattern
+from ml_event_provider.rules.patterns.errors import InvalidPattern
 from ml_event_provider.rules.presets import wanted
 
 
@@ -50,6 +51,17 @@ class Matcher(Part):
         ways += [each for each in kinds if each.keys() != {"type"}]
         wishes = [any_of(ways)] if ways else []
         return wishes if self.event_pattern is None else [*wishes, self.event_pattern]
+
+
+def check_together(pattern: dict[str, Any]) -> None:
+    """Refuse a pattern whose parts are right each for itself, but not together.
+
+    :raises ValueError: if they multiply to too much.
+    """
+    try:
+        compile_pattern(pattern)
+    except InvalidPattern as error:
+        raise ValueError(f"its parts cannot be used together: {error.problem}") from None
 
 
 def any_of(ways: list[dict[str, Any]]) -> dict[str, Any]:

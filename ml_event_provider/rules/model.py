@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from hashlib import sha256
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import (
     BeforeValidator,
@@ -26,7 +26,7 @@ from ml_event_provider.rules.lifecycle import (
     Inhibit,
     Resolve,
 )
-from ml_event_provider.rules.matcher import Matcher, all_of, any_of
+from ml_event_provider.rules.matcher import Matcher, all_of, any_of, check_together
 from ml_event_provider.rules.resources import key_from, opposite
 from ml_event_provider.rules.scope import Scope
 
@@ -132,7 +132,8 @@ class Rule(Matcher):
             raise ValueError("repeat must be at least 1s")
         if self.suppress is not None and self.group is not None:
             raise ValueError("suppress and group cannot stand together: use group.interval")
-        self.roles()
+        for pattern in self.patterns(None).values():
+            check_together(pattern)
         return self
 
     def roles(self) -> dict[str, list[dict[str, Any]]]:
@@ -207,8 +208,10 @@ class Rule(Matcher):
             return Group(by=self.by or (), wait=0, interval=self.suppress, max=1000)
         return self.group
 
-    def patterns(self, groups: Mapping[str, ResourceGroup]) -> dict[str, dict[str, Any]]:
+    def patterns(self, groups: Mapping[str, ResourceGroup] | None) -> dict[str, dict[str, Any]]:
         """An event pattern for each role of an event: ``"hit"`` is the rule's own.
+
+        ``None`` for ``groups`` leaves out what the scope asks of them.
 
         :raises InvalidRule: if the scope names a resource group that is not among ``groups``.
         """
@@ -228,9 +231,16 @@ class Rule(Matcher):
         return all_of(self.workspace, [*self.wishes(), *self.scope.narrowed(self.owner, groups or {})])
 
 
+#: What the JSON Schema of a rule says of fields of which one must stand.
+NEEDED: Final = {
+    "allOf": [
+        {"anyOf": [{"required": [name]} for name in names]}
+        for names in (("on", "event_pattern"), ("targets", "actions"))
+    ]
+}
+
+
 def rule_json_schema() -> dict[str, Any]:
-    """The JSON Schema (2020-12) of a rule in a file, for editors."""
-    schema = Rule.model_json_schema(by_alias=True)
-    either = (("on", "event_pattern"), ("targets", "actions"))
-    schema["allOf"] = [{"anyOf": [{"required": [name]} for name in names]} for names in either]
+    """The JSON Schema (2020-12) of a rule, for editors."""
+    schema = Rule.model_json_schema(by_alias=True) | NEEDED
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Rule"}

@@ -38,7 +38,7 @@ def problems_of(error: ValidationError, document: Document, start: Place, model:
         else:
             text = f"{text[:1].lower()}{text[1:]}, not {_short(problem['input'])}"
         name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".")
-        yield f"{document.line((*start, *place))}: {name or 'rule'}: {text}"
+        yield f"{document.line((*start, *place))}: {name or _kind(model)}: {text}"
 
 
 def _unknown_field(place: Place, model: type[BaseModel]) -> str:
@@ -46,8 +46,11 @@ def _unknown_field(place: Place, model: type[BaseModel]) -> str:
     allowed = [field.alias or name for name, field in around.model_fields.items()]
     near = get_close_matches(str(place[-1]).lower(), allowed, 1, 0.6)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    kind = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", around.__name__).lower().replace("rule target", "target")
-    return f"is no field of a {kind}; {hint}(allowed: {', '.join(allowed)})"
+    return f"is no field of a {_kind(around)}; {hint}(allowed: {', '.join(allowed)})"
+
+
+def _kind(model: type[BaseModel]) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", model.__name__).lower().replace("rule target", "target")
 
 
 def _model_at(model: type[BaseModel], place: Place) -> type[BaseModel]:

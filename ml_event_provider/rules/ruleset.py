@@ -33,7 +33,8 @@ class Found:
 class RuleSet:
     """The enabled ones of some rules.
 
-    A rule that cannot be used does not stop the others: ``broken`` tells why, by the rule's name.
+    A rule or silence that cannot be used does not stop the others: ``broken`` tells why, by the rule's name or
+    ``"silence …"``.
     """
 
     def __init__(
@@ -50,16 +51,13 @@ class RuleSet:
         self._meaning: dict[str, tuple[tuple[str, str], str] | Silence] = {}
         self._groups = _by_workspace(groups)
         self._calendars = _by_workspace(calendars)
-        self._silences = _by_workspace(silences)
+        self._silences: dict[str, dict[str, Silence]] = {}
         patterns: dict[str, Mapping[str, Any]] = {}
         for rule in rules:
             if rule.enabled:
                 patterns.update(self._patterns_of(rule))
-        for workspace, named in self._silences.items():
-            for silence in named.values():
-                key = f"{workspace}\n{silence.name}\n\nsilence"
-                self._meaning[key] = silence
-                patterns[key] = silence.pattern()
+        for silence in silences:
+            patterns.update(self._pattern_of(silence))
         self._patterns = patterns
         self._index = PatternIndex(patterns)
 
@@ -88,6 +86,18 @@ class RuleSet:
             self._meaning[key] = place, role
             named[key] = pattern
         return named
+
+    def _pattern_of(self, silence: Silence) -> dict[str, Mapping[str, Any]]:
+        pattern = silence.pattern()
+        try:
+            PatternIndex.check(pattern)
+        except InvalidRule as error:
+            self.broken[f"silence {silence.name}"] = str(error)
+            return {}
+        self._silences.setdefault(silence.workspace, {})[silence.name] = silence
+        key = f"{silence.workspace}\n{silence.name}\n\nsilence"
+        self._meaning[key] = silence
+        return {key: pattern}
 
     def __len__(self) -> int:
         return len(self._rules)

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from ml_event_provider.exceptions import InvalidRule
 from ml_event_provider.rules.fields import Name, Names, Part, Short
-from ml_event_provider.rules.matcher import Matcher, any_of, together
+from ml_event_provider.rules.matcher import Matcher, any_of, check_together, together
 from ml_event_provider.rules.presets import nearest
 
 if TYPE_CHECKING:
@@ -51,13 +51,14 @@ class ResourceGroup(Part):
     name: Name = Field(description="Unique in the workspace.")
     workspace: Short = Field("default", description="The workspace whose rules may name the group.")
     description: str = Field("", max_length=10_000, description="What the group is.")
-    members: tuple[Resources, ...] = Field(min_length=1, max_length=1000, description="Any one of these must fit.")
+    members: tuple[Resources, ...] = Field(min_length=1, max_length=256, description="Any one of these must fit.")
 
     @model_validator(mode="after")
     def _members_ask(self) -> ResourceGroup:
         for number, member in enumerate(self.members):
             if not member.wishes():
                 raise ValueError(f"members[{number}] is empty: it would fit every event")
+        check_together(self.wish())
         return self
 
     def wish(self) -> dict[str, Any]:
@@ -71,15 +72,17 @@ class Scope(Resources):
     created_by: Names = Field((), description="Owners whose events count; 'me' is the rule's own owner.")
     groups: Names = Field((), description="Resource groups; the event must belong to one of them.")
 
-    def narrowed(self, owner: str, groups: Mapping[str, ResourceGroup]) -> list[dict[str, Any]]:
+    def narrowed(self, owner: str, groups: Mapping[str, ResourceGroup] | None) -> list[dict[str, Any]]:
         """The patterns that must all hold, for a rule of ``owner`` in a workspace with ``groups``.
+
+        ``None`` for ``groups`` leaves out what the scope asks of them.
 
         :raises InvalidRule: if a group does not exist.
         """
         wishes = self.wishes()
         if self.created_by:
             wishes.append({"owner": [owner if one == "me" else _named(one) for one in self.created_by]})
-        if self.groups:
+        if self.groups and groups is not None:
             for name in self.groups:
                 if name not in groups:
                     raise InvalidRule(

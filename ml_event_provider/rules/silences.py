@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from ml_event_provider.rules.calendars import Moment, Recurrence
 from ml_event_provider.rules.fields import Line, Name, Names, Short
-from ml_event_provider.rules.matcher import all_of
+from ml_event_provider.rules.matcher import all_of, check_together
 from ml_event_provider.rules.scope import Resources
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class Silence(Resources):
             raise ValueError("needs 'ends_at' or 'recurring': a silence without an end is a rule to be disabled")
         if self.starts_at is not None and self.ends_at is not None and self.ends_at <= self.starts_at:
             raise ValueError("ends_at must come after starts_at")
+        check_together(self.pattern())
         return self
 
     def pattern(self) -> dict[str, Any]:

@@ -450,6 +450,15 @@ class TestHops:
             ),
             ({"data": {"dag_id": "d", "run_id": f"x{run_id_of(3, DELIVERY)}"}}, 0),
             ({"data": {"dag_id": "d", "run_id": 7}}, 0),
+            ({"data": {"dag_id": "d", "run_id": "asset_triggered__\0x"}}, 0),
+            ({"data": {"dag_id": "\0", "run_id": "asset_triggered__x"}}, 0),
+            (
+                {
+                    "type": "airflow.asset.updated",
+                    "data": {"source_dag_id": "d", "source_run_id": "asset_triggered__\0"},
+                },
+                0,
+            ),
             ({"extensions": {"mleventshops": 4}}, 4),
             ({"extensions": {"mleventshops": 1}, "data": {"dag_id": "d", "run_id": run_id_of(3, DELIVERY)}}, 3),
             ({"extensions": {"mleventshops": -4}}, 0),

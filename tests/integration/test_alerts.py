@@ -301,6 +301,22 @@ def test_changing_alerts_takes_the_right_to_edit_connections(
         assert opened() == [alert]
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "?workspace=%00"),
+        ("GET", "?rule=a%00b"),
+        ("GET", "?%00=x"),
+        ("POST", "/%00/acknowledge"),
+        ("POST", "/x%00/resolve"),
+    ],
+)
+def test_nul_in_a_url_is_refused(client: TestClient, method: str, path: str) -> None:
+    answer = client.request(method, f"/ml-events/v1/alerts{path}", headers=service())
+    assert (answer.status_code, answer.json()) == (400, {"detail": "the URL holds the character NUL (%00): remove it"})
+    assert client.request(method, f"/ml-events/v1/alerts{path}").status_code == 401
+
+
 def test_the_web_app_sees_rules_that_changed_since(client: TestClient) -> None:
     alert = begun(resolve=True)
     client.post(f"/ml-events/v1/alerts/{alert.id}/acknowledge", headers=service())

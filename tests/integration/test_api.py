@@ -223,6 +223,22 @@ def test_a_bad_notification_is_refused_with_words(client, body):
     assert answer.json()["detail"]
 
 
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"name": "a\0"}, "name"),
+        ({"template": "\0"}, "template"),
+        ({"targets": [{"conn_id": "a\0b"}]}, "targets.0.conn_id"),
+    ],
+)
+def test_a_notification_with_nul_in_a_name_is_refused(client, changes, field):
+    body = {"event": made().to_dict(), "targets": [{"conn_id": "slack"}], **changes}
+    answer = client.post("/ml-events/v1/notifications", json=body, headers=service())
+    assert answer.status_code == 400
+    assert f"{field}: String should match" in answer.json()["detail"]
+    assert stored() == []
+
+
 def test_health_says_what_is_wrong(client):
     answer = client.get("/ml-events/v1/health", headers=user("VIEWER"))
     assert answer.status_code == 503

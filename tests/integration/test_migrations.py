@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.utils.db_manager import RunDBManager
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.operations import Operations
 from sqlalchemy import Engine, inspect, select, text
 
 from ml_event_provider.store import definitions, events, schema
@@ -183,3 +185,15 @@ def test_migration_is_shown_as_sql(manager: MlEventDBManager, capsys: pytest.Cap
     assert "UPDATE ml_event_alembic_version" in up or "INSERT INTO ml_event_alembic_version" in up
     with transaction() as connection:
         assert connection.execute(select(schema.event.c.seq)).all() == []
+
+
+def test_words_of_mysqls_sql_are_quoted(manager: MlEventDBManager) -> None:
+    sql = io.StringIO()
+    context = MigrationContext.configure(dialect_name="mysql", opts={"as_sql": True, "output_buffer": sql})
+    with Operations.context(context):
+        for revision in ("0001", "0002"):
+            manager.get_script_object().get_revision(revision).module.upgrade()
+    (noted,) = [one for one in sql.getvalue().split(";") if "INSERT INTO ml_event_definition_version" in one]
+    assert "version, `change`, author" in noted
+    assert "'rule'" in noted
+    assert "'created'" in noted

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -164,6 +165,29 @@ def test_quotas_of_a_workspace_can_be_raised_and_people_count_once_a_channel(
 def _fresh_options() -> Iterator[None]:
     yield
     config.forget()
+
+
+def test_the_schema_takes_every_way_to_write_a_file_and_refuses_mistakes(ml_events: Command) -> None:
+    import jsonschema
+    import yaml
+
+    validator = jsonschema.Draft202012Validator(ml_events("rules", "schema").json)
+    rule = {
+        "name": "a",
+        "on": "task failed",
+        "targets": "inbox",
+        "cooldown": "1h",
+        "resolve": True,
+        "by": "data.dag_id",
+    }
+    group = {"name": "g", "members": [{"dags": "a*"}]}
+    for value in (rule, [rule], {"rules": [rule], "resource_groups": [group]}, {"calendars": [{"name": "c"}]}):
+        assert list(validator.iter_errors(value)) == [], value
+    for path in sorted((Path(__file__).parents[2] / "examples" / "rules").glob("*.yaml")):
+        for document in yaml.load_all(path.read_text("utf-8"), yaml.BaseLoader):
+            assert list(validator.iter_errors(document)) == [], path
+    for value in ({**rule, "colour": "red"}, {"rules": [rule], "other": []}, {"name": "a", "on": "x.y"}, {}, []):
+        assert list(validator.iter_errors(value)), value
 
 
 # Versions

@@ -30,6 +30,8 @@ pytestmark = pytest.mark.usefixtures("airflow_db")
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 ADD = ("silences", "add", "--reason", "Wartung 维护")
+#: A pattern of 900 alternatives.
+MUCH = {"$and": [{"$or": [{"data": {name: [number]}} for number in range(30)]} for name in ("x", "y")]}
 
 
 def stored() -> dict[str, definitions.Stored]:
@@ -217,6 +219,13 @@ def test_without_a_name_it_gets_one_and_the_author_is_the_user_of_the_operating_
         (["--for", "1h"], "needs events, things or 'rules' that it mutes"),
         (["--everything", "--dag", "train", "--for", "1h"], "'everything: true' and none of them"),
         (["--pattern", "{", "--for", "1h"], "--pattern: not valid JSON"),
+        (["--pattern", '{"x": ["\\ud800"]}', "--for", "1h"], "--pattern: '\\ud800' holds half a surrogate pair"),
+        (["--pattern", '{"x": ["\\u0000"]}', "--for", "1h"], "--pattern: '\\x00' holds the character NUL"),
+        (
+            ["--pattern", json.dumps(MUCH), "--on", "x.y", "model version approved", "--for", "1h"],
+            "its parts cannot be used together: ",
+        ),
+        (["--everything", "--until", "9999-12-31T23:59:59Z"], "--until: 9999-12-31T23:59:59+00:00 is not in the years"),
         (["--pattern", '{"data": {"x": [{"praefix": "a"}]}}', "--for", "1h"], "event_pattern"),
         (["--on", "airflow.nothing", "--for", "1h"], "on: 'airflow.nothing'"),
         (["--everything", "--for", "1h", "--name", "a\nb"], "name: holds a control character"),
@@ -318,6 +327,22 @@ def test_one_that_cannot_be_read_does_not_hide_the_others(ml_events: Command, ca
     assert "Silence bad of workspace default cannot be used" in caplog.text
 
 
+def test_one_that_cannot_be_shown_does_not_hide_the_others(
+    ml_events: Command, client: TestClient, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put("good")
+    put("worse")
+
+    def standing(silence: Silence, moment: datetime) -> silences.Standing:
+        return known(silence, moment + timedelta(days=366 * 8000) * (silence.name == "worse"))
+
+    known = silences.standing
+    monkeypatch.setattr(silences, "standing", standing)
+    assert [one["name"] for one in ml_events("silences", "list", "-o", "json").json] == ["good"]
+    assert [one["name"] for one in client.get(PATH, headers=service()).json()["silences"]] == ["good"]
+    assert caplog.text.count("How silence worse of workspace default stands cannot be told") == 2
+
+
 @pytest.mark.parametrize(
     ("more", "code", "says"),
     [
@@ -399,6 +424,15 @@ def test_each_workspace_has_its_own(client: TestClient) -> None:
         (json.dumps({**BODY, "everything": False}).encode(), "needs events, things or 'rules'"),
         (json.dumps({**BODY, "endsat": 1}).encode(), "did you mean 'ends_at'?"),
         (json.dumps({**BODY, "ends_at": "tomorrow"}).encode(), "ends_at: 'tomorrow' is no moment"),
+        (
+            json.dumps({**BODY, "starts_at": "9999-12-31T23:59:59Z", "recurring": WEEKLY, "ends_at": None}).encode(),
+            "starts_at: 9999-12-31T23:59:59+00:00 is not in the years 1900 to 9900 in UTC",
+        ),
+        (
+            json.dumps({**BODY, "everything": False, "event_pattern": MUCH, "pipelines": ["p"]}).encode(),
+            "its parts cannot be used together: $or, ",
+        ),
+        (b'{"reason": "r", "event_pattern": {"x": ["\\ud800"]}}', "the request cannot be used"),
     ],
 )
 def test_a_bad_silence_is_refused_with_words(client: TestClient, body: bytes, problem: str) -> None:
@@ -406,6 +440,46 @@ def test_a_bad_silence_is_refused_with_words(client: TestClient, body: bytes, pr
     assert answer.status_code == 400
     assert problem in answer.json()["detail"]
     assert stored() == {}
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "?workspace=%00"),
+        ("POST", "/%00/end"),
+        ("POST", "/a%2Fb/end?workspace=%00"),
+        ("DELETE", "/a%00b"),
+        ("DELETE", "/quiet?workspace=%00"),
+    ],
+)
+def test_nul_in_a_url_is_refused(client: TestClient, method: str, path: str) -> None:
+    answer = client.request(method, f"{PATH}{path}", headers=service())
+    assert (answer.status_code, answer.json()) == (400, {"detail": "the URL holds the character NUL (%00): remove it"})
+
+
+@pytest.mark.parametrize("schedule", ["0 0 1 1 *", "0 0 29 2 *", "* * * * *"])
+def test_one_that_begins_in_the_last_year_is_listed(client: TestClient, schedule: str) -> None:
+    recurring = {"schedule": schedule, "duration": "31d", "timezone": "America/New_York"}
+    body = {"reason": "r", "everything": True, "starts_at": "9900-12-31T23:59:59Z", "recurring": recurring}
+    assert client.post(PATH, json=body, headers=service()).status_code == 201
+    assert [one["state"] for one in client.get(PATH, headers=service()).json()["silences"]] == ["upcoming"]
+
+
+def test_one_that_is_too_much_does_not_stop_the_dispatcher(caplog: pytest.LogCaptureFixture) -> None:
+    """Stored by whatever does not read it, it is as if it were not there."""
+    with transaction() as connection:
+        rule = {"name": "failures", "workspace": "default", "on": ["task failed"], "targets": ["inbox"]}
+        definitions.put(connection, rule, managed_by="file")
+        silence = {"name": "much", "workspace": "default", "reason": "r", "author": "a", "ends_at": ahead(hours=1)}
+        definitions.put(
+            connection,
+            {**silence, "event_pattern": MUCH, "pipelines": ["p"]},
+            managed_by="api",
+            kind=Kind.SILENCE,
+        )
+    events.record_now([event("e-1", type="airflow.task_instance.failed", data={"dag_id": "serve"})])
+    assert states_of_deliveries() == {"serve": "pending"}
+    assert "silence much of workspace default cannot be used" in caplog.text
 
 
 def test_a_name_that_is_taken_is_refused(client: TestClient) -> None:

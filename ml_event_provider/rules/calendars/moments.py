@@ -15,6 +15,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 _DAY: Final = timedelta(days=1)
 _SECOND: Final = timedelta(seconds=1)
+#: With a year's margin for zones, windows and schedules before Python's dates end.
+_YEARS: Final = range(1900, 9901)
 #: What zone directories hold besides zones: this machine's own, and copies that count leap seconds or do not.
 _NO_ZONES: Final = frozenset({"localtime", "posixrules", "Factory", "posix", "right"})
 _RFC_3339: Final = (
@@ -51,7 +53,9 @@ def _moment(value: Any) -> datetime:
     try:
         found: datetime = value.astimezone(UTC)
     except OverflowError:
-        raise ValueError(f"{value.isoformat()} is outside of the years 1 to 9999 in UTC; choose one within") from None
+        raise _out_of_range(value) from None
+    if found.year not in _YEARS:
+        raise _out_of_range(value)
     return found
 
 
@@ -69,6 +73,10 @@ def _read(text: str) -> datetime:
         raise ValueError(f"{text[:100]!r} is no moment: {error}") from None
 
 
+def _out_of_range(moment: datetime) -> ValueError:
+    return ValueError(f"{moment.isoformat()} is not in the years {_YEARS[0]} to {_YEARS[-1]} in UTC; choose one within")
+
+
 def _no_zone(text: str) -> ValueError:
     return ValueError(f"the time zone is missing in {text!r}; add 'Z' for UTC or an offset like '+02:00'")
 
@@ -78,7 +86,8 @@ TimeZone = Annotated[
     str, AfterValidator(_known_zone), Field(max_length=100, examples=["UTC", "Europe/Berlin", "America/New_York"])
 ]
 
-#: A moment, from RFC 3339 text or an aware datetime; kept in UTC. Without a time zone it is refused.
+#: A moment of the years 1900 to 9900, from RFC 3339 text or an aware datetime; kept in UTC. Without a time zone it is
+#: refused.
 Moment = Annotated[
     datetime,
     BeforeValidator(_moment),
@@ -98,8 +107,8 @@ def in_utc(moment: datetime) -> datetime:
 
     :raises ValueError: if it has no time zone, or is not in the years 1900 to 9900.
     """
-    if not 1900 <= moment.year <= 9900:
-        raise ValueError(f"{moment.isoformat()} is not in the years 1900 to 9900")
+    if moment.year not in _YEARS:
+        raise _out_of_range(moment)
     if moment.utcoffset() is None:
         raise _no_zone(moment.isoformat())
     return moment.astimezone(UTC)

@@ -26,7 +26,7 @@ _CONTAINERS: Final = (list, tuple, Mapping)
 class Condition:
     """A leaf bound to its field; one object for all rules that have it."""
 
-    __slots__ = ("_check", "field", "leaf", "other", "uses", "values")
+    __slots__ = ("_check", "absent", "field", "leaf", "other", "uses", "values")
 
     def __init__(self, field: Field, leaf: Leaf, other: Field | None) -> None:
         self.field = field
@@ -34,9 +34,10 @@ class Condition:
         #: The field that this one is compared with.
         self.other = other
         #: The values that are allowed.
-        self.values: frozenset[Plain] | tuple[Plain, ...] = leaf.values
-        if len(leaf.values) > 4:
-            self.values = frozenset(leaf.values)
+        values = leaf.values
+        self.values: frozenset[Plain] | tuple[Plain, ...] = frozenset(values) if len(values) > 4 else values
+        #: Whether the field must be missing.
+        self.absent = values == (ABSENT,)
         self.uses = 0
         self._check: Check | None = None
 
@@ -48,11 +49,6 @@ class Condition:
             test = (predicates[0].test if len(predicates) == 1 else self.accepts) if predicates else None
             self._check = self.field.slot, self.values, test, self
         return self._check
-
-    @property
-    def absent(self) -> bool:
-        """Whether the field must be missing."""
-        return self.values == (ABSENT,)
 
     def accepts(self, value: Plain) -> bool:
         """Whether one value fulfils the condition."""

@@ -45,7 +45,10 @@ def compile_pattern(pattern: Any) -> list[Alternative]:
     """
     if not isinstance(pattern, dict):
         raise InvalidPattern("", f"an event pattern is a JSON object, not {shown(pattern)}")
-    return [tuple(group for group in found if group) for found in _Compiler().fields(pattern, "", 0)]
+    return [
+        found if all(found) else tuple([group for group in found if group])
+        for found in _Compiler().fields(pattern, "", 0)
+    ]
 
 
 def parse_json(text: str) -> dict[str, Any]:
@@ -82,41 +85,47 @@ class _Compiler:
     def __init__(self) -> None:
         self.count = 0
 
-    def fields(self, found: Mapping[Any, Any], prefix: str, depth: int) -> list[Alternative]:
+    def fields(
+        self, found: Mapping[Any, Any], prefix: str, depth: int, so_far: list[Alternative] | None = None
+    ) -> list[Alternative]:
+        """The alternatives of an object's fields, together with those of the fields before, which may be changed."""
         where = prefix[:-1]
         if not found:
             raise InvalidPattern(where, "an object without fields is not allowed")
         if depth > MAX_DEPTH:
             raise InvalidPattern(where, f"objects are nested more than {MAX_DEPTH} deep")
-        result: list[Alternative] = [({},)]
+        result: list[Alternative] = [({},)] if so_far is None else so_far
         for name, value in found.items():
             if not isinstance(name, str):
                 raise InvalidPattern(where, f"the field name {shown(name)} must be a string; put it in quotes")
-            more = self.field(name, value, prefix, depth)
-            # Most fields have one alternative of one group.
-            if len(result) == 1 and len(more) == 1 and len(more[0]) == 1 and result[0][0].keys().isdisjoint(more[0][0]):
-                result[0][0].update(more[0][0])
+            if name[:1] == "$" and (combined := self.combination(name, value, prefix, depth)) is not None:
+                result = _both(where, result, combined)
+            elif isinstance(value, list):
+                path = prefix + name
+                leaves = self.leaf(path, value)
+                if len(leaves) == 1 == len(result) and path not in result[0][0]:
+                    result[0][0][path] = leaves[0]
+                else:
+                    result = _both(where, result, [({path: leaf},) for leaf in leaves])
+            elif isinstance(value, dict):
+                result = self.fields(value, f"{prefix}{name}.", depth + 1, result)
             else:
-                result = _both(where, result, more)
+                raise InvalidPattern(
+                    prefix + name,
+                    f"a field is a list of allowed values or an object of further fields, not {shown(value)};"
+                    f" write [{shown(value)}]",
+                )
         return result
 
-    def field(self, name: str, value: Any, prefix: str, depth: int) -> list[Alternative]:
-        path = prefix + name
+    def combination(self, name: str, value: Any, prefix: str, depth: int) -> list[Alternative] | None:
+        """The alternatives of ``$or`` or ``$and``; ``None`` for what is a field of another or of that name."""
+        if name == "$and":
+            return self.all_of(value, prefix, depth)
         if name == "$or":
             if is_combination(value, 2):
                 return [found for item in value for found in self.fields(item, prefix, depth + 1)]
             _check_or(prefix[:-1], value)
-        if name == "$and":
-            return self.all_of(value, prefix, depth)
-        if isinstance(value, dict):
-            return self.fields(value, path + ".", depth + 1)
-        if isinstance(value, list):
-            return self.leaf(path, value)
-        raise InvalidPattern(
-            path,
-            f"a field is a list of allowed values or an object of further fields, not {shown(value)};"
-            f" write [{shown(value)}]",
-        )
+        return None
 
     def all_of(self, value: Any, prefix: str, depth: int) -> list[Alternative]:
         """``$and``: objects of fields, or what one list field must contain, each matched for itself."""
@@ -128,11 +137,16 @@ class _Compiler:
             raise InvalidPattern(where, "wants objects of fields here", operator="$and")
         result: list[Alternative] = [({},)]
         for item in value:
-            found = self.fields(item, prefix, depth + 1) if fields else self.leaf(where, [item])
+            found = (
+                self.fields(item, prefix, depth + 1)
+                if fields
+                else [({where: leaf},) for leaf in self.leaf(where, [item])]
+            )
             result = _both(where, result, [({}, *groups) for groups in found])
         return result
 
-    def leaf(self, path: str, elements: list[Any]) -> list[Alternative]:
+    def leaf(self, path: str, elements: list[Any]) -> list[Leaf]:
+        """What a field must be, as alternatives: one but for those that exclude or do not fit each other."""
         if not elements:
             raise InvalidPattern(path, "an empty list matches nothing; write the allowed values")
         if path.count(".") > MAX_DEPTH:
@@ -140,8 +154,6 @@ class _Compiler:
         self.count += 1
         if self.count > MAX_FIELDS:
             raise InvalidPattern(path, f"a pattern has at most {MAX_FIELDS} fields")
-        if len(elements) == 1:
-            return self.single(path, elements[0])
         values: dict[Plain, None] = {}
         others: dict[Predicate, None] = {}
         for element in elements:
@@ -153,22 +165,12 @@ class _Compiler:
                 values[asked.value] = None
             else:
                 others[asked] = None
-        if not others and ABSENT not in values:
-            return [({path: Leaf((*values,))},)]
-        return [({path: leaf},) for leaf in _leaves(values, others)]
-
-    def single(self, path: str, element: Any) -> list[Alternative]:
-        """A leaf of one element, as most are."""
-        if type(element) is str and address(element) is None:
-            return [({path: Leaf((element,))},)]
-        asked = predicate(path, element)
-        if not isinstance(asked, Equal):
-            return [({path: Leaf((), (asked,))},)]
-        return [({path: MISSING_FIELD if asked.value is ABSENT else Leaf((asked.value,))},)]
+        if len(values) + len(others) == 1 or (not others and ABSENT not in values):
+            return [Leaf((*values,), (*others,))]
+        return [*_leaves(values, others)]
 
 
 def _leaves(values: dict[Plain, None], predicates: dict[Predicate, None]) -> Iterator[Leaf]:
-    """The leaves of one field that exclude or do not fit each other, as alternatives."""
     if ABSENT in values:
         yield MISSING_FIELD
     yield from (Leaf(predicates=(item,)) for item in predicates if isinstance(item, SameEvent))
@@ -223,7 +225,7 @@ def _both(path: str, left: list[Alternative], right: list[Alternative]) -> list[
     if len(left) * len(right) > MAX_ALTERNATIVES:
         raise InvalidPattern(
             path,
-            f"$or, exists and compare-field multiply to over {MAX_ALTERNATIVES} alternatives; split the rule",
+            f"$or, exists and compare-field multiply to over {MAX_ALTERNATIVES} alternatives; split it",
         )
     result = []
     for one, other in product(left, right):

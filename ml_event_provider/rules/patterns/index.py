@@ -27,6 +27,7 @@ from ml_event_provider.rules.patterns.alternatives import (
     value_at,
 )
 from ml_event_provider.rules.patterns.compiler import compile_pattern
+from ml_event_provider.rules.patterns.garbage import search_paused
 from ml_event_provider.rules.patterns.reader import follow
 from ml_event_provider.rules.patterns.registry import Registry
 from ml_event_provider.rules.patterns.settled import can_settle, settle
@@ -68,7 +69,8 @@ class Snapshot:
             root = self.root = build(self.ways)
         self.matches += 1
         if self.matches > SETTLES_AFTER + rules // 16 and can_settle(self.ways, self.tables):
-            self.read = settle(self.ways, self.tables)
+            with search_paused(rules):
+                self.read = settle(self.ways, self.tables)
         found: list[Alternative | Branch] = []
         follow(root, event, self.tables, found)
         return found
@@ -119,6 +121,11 @@ class PatternIndex:
 
         :raises InvalidPattern: if one is wrong; the index is as before then.
         """
+        # All that is not kept must be gone before garbage is searched for again.
+        with search_paused(len(patterns)):
+            self._update(patterns)
+
+    def _update(self, patterns: Mapping[str, Mapping[str, Any]]) -> None:
         compiled = [(name, compile_pattern(pattern)) for name, pattern in patterns.items()]
         with self._lock:
             edit = self._registry.edit(self._snapshot.tables, self._snapshot.everywhere)
@@ -144,9 +151,10 @@ class PatternIndex:
             self._publish(edit)
 
     def _publish(self, edit: Edit) -> None:
+        edit.finish()
         old = self._snapshot
         slots, usages = self._registry.slots, self._registry.usages
-        new = Snapshot(old.ways, edit.tables, edit.everywhere)
+        new = Snapshot(old.ways, edit.tables, tuple(edit.everywhere))
         if edit.ways_changed:
             new.ways = {path: slot for path, slot in slots.items() if usages[slot].registered}
         else:

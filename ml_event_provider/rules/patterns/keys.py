@@ -21,7 +21,6 @@ kind   what                                    asked by
 
 from __future__ import annotations
 
-from functools import lru_cache
 from math import floor, frexp, isinf, ldexp
 from typing import TYPE_CHECKING, Any, Final
 
@@ -45,15 +44,11 @@ SIZES: Final = (6, 3, 2, 1)
 MAX_PIECES: Final = 8
 #: A range that holds a number is at least as wide as the gap to its neighbour in binary64: the number is less than
 #: 2**(size of the range's cells + LEAST).
-LEAST: Final = 54
+LEAST: Final = 55
 
 
-@lru_cache(256)
 def routes(predicate: Predicate) -> list[Route]:
-    """The ways to find an alternative by this predicate, each a set of keys to register under.
-
-    They are asked for several times while a rule is added. The list must not be changed.
-    """
+    """The ways to find an alternative by this predicate, each a set of keys to register under."""
     kind = type(predicate)
     if kind is Wildcard:
         return list(_wildcard_routes(predicate)) or [(ANY,)]  # type: ignore[arg-type]
@@ -102,6 +97,9 @@ def _end(kind: str, text: str) -> Key:
 
 def _wildcard_routes(wildcard: Wildcard) -> Iterator[Route]:
     case = "i" if wildcard.folded else ""
+    if len(wildcard.parts) == 1:
+        yield ((case + "=", 0, wildcard.parts[0]),)
+        return
     first, *middle, last = wildcard.parts
     if first:
         yield (_start(case + "^", first),)
@@ -136,8 +134,8 @@ def _range_route(found: Range) -> Route:
         return (("<", 0, float(high or 0)),)
     if high is None or isinf(float(high) - float(low)):
         return ((">", 0, float(low)),)
-    # The cells are wider than the range, so it touches at most two of them.
-    exponent = frexp(float(high) - float(low))[1]
+    # The range is as wide as one cell or wider, but less than two: it touches at most three of them.
+    exponent = frexp(float(high) - float(low))[1] - 1
     return tuple(("~", exponent, number) for number in range(cell(low, exponent), cell(high, exponent) + 1))
 
 

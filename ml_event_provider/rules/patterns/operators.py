@@ -54,18 +54,21 @@ def predicate(path: str, element: Any) -> Predicate:
 def _expression(path: str, element: dict[Any, Any]) -> Predicate:
     if not element:
         raise InvalidPattern(path, f"an operator is missing in {{}}; allowed are {_names(OPERATORS)}")
+    name = next(iter(element))
+    if len(element) > 1 or name not in OPERATORS:
+        _check_operators(path, element)
+    return OPERATORS[name](path, name, element[name])
+
+
+def _check_operators(path: str, element: dict[Any, Any]) -> None:
     unknown = [name for name in element if name not in OPERATORS]
     if unknown:
         name = str(unknown[0])
         raise InvalidPattern(
             path, f"is no operator{nearest(name, OPERATORS)}; allowed are {_names(OPERATORS)}", operator=name
         )
-    name, *others = element
-    if others:
-        raise InvalidPattern(
-            path, f"and {others[0]!r} stand in one object; write one object for each operator", operator=name
-        )
-    return OPERATORS[name](path, name, element[name])
+    name, other, *_ = element
+    raise InvalidPattern(path, f"and {other!r} stand in one object; write one object for each operator", operator=name)
 
 
 def _names(names: Any) -> str:
@@ -114,7 +117,7 @@ def _wildcard(path: str, operator: str, value: Any) -> Predicate:
     text, caseless = _case_option(path, operator, value)
     parts = _wildcard_parts(path, operator, text)
     if caseless:
-        return Wildcard((*map(fold, parts),), folded=True) if len(parts) > 1 else IgnoreCase(parts[0], "=")
+        return Wildcard((*map(fold, parts),), folded=True)
     if len(parts) == 1:
         return Equal(parts[0])
     if len(parts) == 2 and not parts[1]:
@@ -125,6 +128,8 @@ def _wildcard(path: str, operator: str, value: Any) -> Predicate:
 
 
 def _wildcard_parts(path: str, operator: str, text: str) -> tuple[str, ...]:
+    if "\\" not in text and "**" not in text:
+        return (*text.split("*"),)
     parts, part, at = [], "", 0
     while at < len(text):
         char = text[at]

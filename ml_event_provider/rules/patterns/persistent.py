@@ -6,7 +6,7 @@ from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Iterator
+    from collections.abc import Hashable, Iterable, Iterator, Mapping
 
 V = TypeVar("V")
 
@@ -15,7 +15,7 @@ _CHUNK: Final = 512
 
 
 class PersistentMap(Generic[V]):
-    """A hash map in shards of about 32 entries; a change copies one shard and the list of shards."""
+    """A hash map in shards of about 32 entries; a change copies the list of shards and those that it touches."""
 
     __slots__ = ("_mask", "_shards", "_size")
 
@@ -46,32 +46,30 @@ class PersistentMap(Generic[V]):
         for shard in self._shards:
             yield from shard.values()
 
-    def with_item(self, key: Hashable, value: V) -> PersistentMap[V]:
-        """This map with ``value`` at ``key``."""
-        old = self._shards
-        number = hash(key) & self._mask
-        shard = old[number].copy()
-        before = len(shard)
-        shard[key] = value
-        shards = old.copy()
-        shards[number] = shard
-        size = self._size + len(shard) - before
-        return PersistentMap(shards if size <= _SHARD * len(shards) else _doubled(shards), size)
-
-    def without(self, key: Hashable) -> PersistentMap[V]:
-        """This map without ``key``."""
-        number = hash(key) & self._mask
-        if key not in self._shards[number]:
-            return self
-        shard = self._shards[number].copy()
-        del shard[key]
-        shards = self._shards.copy()
-        shards[number] = shard
-        return PersistentMap(shards, self._size - 1) if self._size > 1 else PersistentMap()
+    def changed(self, values: Mapping[Hashable, V]) -> PersistentMap[V]:
+        """This map with other values at some keys; what is false, an empty tuple, removes the key."""
+        shards, mask, size = self._shards.copy(), self._mask, self._size
+        copied: set[int] = set()
+        for key, value in values.items():
+            number = hash(key) & mask
+            if number not in copied:
+                copied.add(number)
+                shards[number] = shards[number].copy()
+            shard = shards[number]
+            size -= len(shard)
+            if value:
+                shard[key] = value
+            else:
+                shard.pop(key, None)
+            size += len(shard)
+        if not size:
+            return PersistentMap()
+        return PersistentMap(shards if size <= _SHARD * len(shards) else _spread(shards, size), size)
 
 
-def _doubled(shards: list[dict[Hashable, V]]) -> list[dict[Hashable, V]]:
-    mask = 2 * len(shards) - 1
+def _spread(shards: list[dict[Hashable, V]], size: int) -> list[dict[Hashable, V]]:
+    """The same entries in so many shards that each has about half of the most."""
+    mask = (1 << (size // _SHARD).bit_length()) - 1
     wider: list[dict[Hashable, V]] = [{} for _ in range(mask + 1)]
     for shard in shards:
         for key, value in shard.items():
@@ -80,69 +78,66 @@ def _doubled(shards: list[dict[Hashable, V]]) -> list[dict[Hashable, V]]:
 
 
 class Thresholds(Generic[V]):
-    """Numbers with a value each, in order; a number may stand several times."""
+    """Numbers in order, with some values each."""
 
     __slots__ = ("_chunks",)
 
-    def __init__(self, chunks: tuple[tuple[tuple[float, V], ...], ...] = ()) -> None:
+    def __init__(self, chunks: tuple[tuple[tuple[float, tuple[V, ...]], ...], ...] = ()) -> None:
         self._chunks = chunks
 
     def __bool__(self) -> bool:
         return bool(self._chunks)
 
     def _chunk_of(self, number: float) -> int:
-        return max(0, bisect_left(self._chunks, number, key=_first) - 1)
+        """The number of the chunk that holds a number, or into which it would be put."""
+        return max(0, bisect_right(self._chunks, number, key=_first) - 1)
 
-    def with_item(self, number: float, value: V) -> Thresholds[V]:
-        """These and one more."""
-        if not self._chunks:
-            return Thresholds((((number, value),),))
-        at = self._chunk_of(number)
-        chunk = self._chunks[at]
-        place = bisect_right(chunk, number, key=_number)
-        chunk = (*chunk[:place], (number, value), *chunk[place:])
-        half = len(chunk) // 2
-        parts = (chunk,) if len(chunk) <= _CHUNK else (chunk[:half], chunk[half:])
-        return Thresholds((*self._chunks[:at], *parts, *self._chunks[at + 1 :]))
+    def get(self, number: float) -> tuple[V, ...] | None:
+        """The values of a number, or ``None``."""
+        return dict(self._chunks[self._chunk_of(number)]).get(number) if self._chunks else None
 
-    def without(self, number: float, value: V) -> Thresholds[V]:
-        """These without the one that was added so."""
-        for at in range(self._chunk_of(number), len(self._chunks)):
-            chunk = self._chunks[at]
-            for place in range(bisect_left(chunk, number, key=_number), len(chunk)):
-                if chunk[place][0] != number:
-                    return self
-                if chunk[place][1] is value:
-                    rest = (*chunk[:place], *chunk[place + 1 :])
-                    return Thresholds((*self._chunks[:at], *((rest,) if rest else ()), *self._chunks[at + 1 :]))
-        return self
+    def changed(self, values: Mapping[float, tuple[V, ...]]) -> Thresholds[V]:
+        """These with other values at some numbers; no values remove the number."""
+        changes: dict[int, dict[float, tuple[V, ...]]] = {}
+        for number, some in values.items():
+            changes.setdefault(self._chunk_of(number), {})[number] = some
+        chunks: list[tuple[tuple[float, tuple[V, ...]], ...]] = []
+        for at, chunk in enumerate(self._chunks or ((),)):
+            if at not in changes:
+                chunks.append(chunk)
+                continue
+            items = sorted([item for item in (dict(chunk) | changes[at]).items() if item[1]], key=_number)
+            parts = len(items) // _CHUNK + 1
+            step = len(items) // parts + 1
+            chunks += [tuple(items[start : start + step]) for start in range(0, len(items), step)]
+        return Thresholds(tuple(chunks))
 
     def up_to(self, number: float) -> list[V]:
         """The values of all numbers that are at most ``number``."""
         found: list[V] = []
         for chunk in self._chunks:
-            if chunk[-1][0] <= number:
-                found.extend(value for _, value in chunk)
-            else:
-                found.extend(value for _, value in chunk[: bisect_right(chunk, number, key=_number)])
+            if chunk[-1][0] > number:
+                chunk = chunk[: bisect_right(chunk, number, key=_number)]
+            if not chunk:
                 break
+            found += [value for _, values in chunk for value in values]
         return found
 
     def from_(self, number: float) -> list[V]:
         """The values of all numbers that are at least ``number``."""
         found: list[V] = []
         for chunk in reversed(self._chunks):
-            if chunk[0][0] >= number:
-                found.extend(value for _, value in chunk)
-            else:
-                found.extend(value for _, value in chunk[bisect_left(chunk, number, key=_number) :])
+            if chunk[0][0] < number:
+                chunk = chunk[bisect_left(chunk, number, key=_number) :]
+            if not chunk:
                 break
+            found += [value for _, values in chunk for value in values]
         return found
 
 
-def _number(item: tuple[float, V]) -> float:
+def _number(item: tuple[float, object]) -> float:
     return item[0]
 
 
-def _first(chunk: tuple[tuple[float, V], ...]) -> float:
+def _first(chunk: tuple[tuple[float, object], ...]) -> float:
     return chunk[0][0]

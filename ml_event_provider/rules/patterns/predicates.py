@@ -118,7 +118,8 @@ class IgnoreCase:
 
 @dataclass(frozen=True, slots=True)
 class Wildcard:
-    """A string that holds the ``parts`` in this order, the first at its start and the last at its end.
+    """A string that holds the ``parts`` in this order, the first at its start and the last at its end, or that is
+    the only one of them.
 
     With ``folded`` the parts are in folded form and the string is folded before. Takes linear time.
     """
@@ -139,6 +140,8 @@ class Wildcard:
         if self.folded:
             value = fold(value)
         first, last = self.parts[0], self.parts[-1]
+        if len(self.parts) == 1:
+            return value == first
         if len(value) < self._least or not (value.startswith(first) and value.endswith(last)):
             return False
         at, end = len(first), len(value) - len(last)

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
 
 from ml_event_provider.rules.patterns.alternatives import Alternative, Condition
-from ml_event_provider.rules.patterns.keys import Key, is_sure
+from ml_event_provider.rules.patterns.keys import Key, Route, is_sure, routes
 from ml_event_provider.rules.patterns.predicates import SameEvent
 from ml_event_provider.rules.patterns.table import Table
 from ml_event_provider.rules.patterns.tree import Field
 from ml_event_provider.rules.patterns.usage import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from ml_event_provider.rules.patterns import compiler
 
 #: An alternative, the slot of its keys and the keys that it is registered under.
 Registration = tuple[Alternative, int, tuple[Key, ...]]
+#: What conditions are compared by.
+Measure = Callable[[Condition], tuple[int, int]]
+#: What a condition costs that has no key.
+NEVER: Final = 1 << 62
 #: The slot of an alternative that no value leads to.
 EVERYWHERE = -1
 
@@ -37,111 +41,139 @@ class Registry:
 
 
 class Edit:
-    """One change: rules are removed and added, then ``tables`` and ``everywhere`` are what a snapshot reads."""
+    """One change: rules are removed and added, then ``finish`` gives what a snapshot reads."""
 
     def __init__(self, registry: Registry, tables: list[Table], everywhere: tuple[Alternative, ...]) -> None:
         self.registry = registry
         self.tables = tables
         #: The alternatives to look at for each event.
-        self.everywhere = everywhere
+        self.everywhere = [*everywhere]
         self.ways_changed = False
-        self._touched: set[int] = set()
-        self._crowded: list[tuple[int, Key]] = []
+        #: What is registered otherwise than in the tables: by slot, kind and size, and what.
+        self._buckets: dict[int, dict[tuple[str, int], dict[Any, list[Alternative]]]] = {}
+        self._added: list[tuple[str, list[tuple[tuple[Condition, ...], ...]]]] = []
+        self._crowded: dict[tuple[int, Key], None] = {}
+        #: The routes of conditions, which are asked for twice.
+        self._known: dict[Condition, list[list[Route]]] = {}
 
     def add(self, name: str, alternatives: list[compiler.Alternative]) -> None:
         """Add a rule that is not there."""
         condition = self._condition
-        self.registry.rules[name] = tuple(
-            [
-                self._register(
-                    name, tuple([tuple([condition(path, leaf) for path, leaf in group.items()]) for group in groups])
-                )
-                for groups in alternatives
-            ]
+        self._added.append(
+            (
+                name,
+                [
+                    tuple([tuple([condition(path, leaf) for path, leaf in group.items()]) for group in groups])
+                    for groups in alternatives
+                ],
+            )
         )
-        if self._crowded:
-            for slot, key in self._crowded:
-                for alternative in self.tables[slot].bucket(key):
-                    self._move(alternative)
-            self._crowded.clear()
 
     def remove(self, name: str) -> bool:
         """Remove a rule, if it is there."""
         registrations = self.registry.rules.pop(name, None)
         if registrations is None:
             return False
-        for alternative, slot, keys in registrations:
-            self._unregister(alternative, slot, keys)
-            for condition in alternative.conditions:
+        for registration in registrations:
+            self._unregister(registration)
+            for condition in registration[0].conditions:
                 self._release(condition)
         return True
 
-    def _move(self, alternative: Alternative) -> None:
+    def finish(self) -> None:
+        """Register what was added, as everything is counted, and write the tables."""
+        # Rules share many conditions.
+        cost, rank = cache(self._cost), cache(self._rank)
+        for slot, key in self._crowded:
+            for alternative in [*self._bucket(slot, key)]:
+                self._move(alternative, cost, rank)
+        rules, register = self.registry.rules, self._register
+        for name, alternatives in self._added:
+            rules[name] = tuple([register(name, groups, cost, rank) for groups in alternatives])
+        for slot, buckets in self._buckets.items():
+            self.tables[slot] = self.tables[slot].changed(buckets)
+
+    def _move(self, alternative: Alternative, cost: Measure, rank: Measure) -> None:
         """Register an alternative anew if other keys are rarer since then."""
         rules = self.registry.rules
         found = [*rules[alternative.name]]
         number = next(at for at, each in enumerate(found) if each[0] is alternative)
-        rarest, keys = self._rarest([*alternative.conditions])
-        if rarest is not None and (rarest.field.slot, keys) != found[number][1:]:
-            self._unregister(*found[number])
-            found[number] = self._register(alternative.name, alternative.groups)
+        rarest = min(alternative.conditions, key=cost)
+        if (rarest.field.slot, self._keys(rarest)) != found[number][1:]:
+            self._unregister(found[number])
+            found[number] = self._register(alternative.name, alternative.groups, cost, rank)
             rules[alternative.name] = tuple(found)
 
-    def _rarest(self, conditions: Sequence[Condition]) -> tuple[Condition | None, tuple[Key, ...]]:
-        """The condition and its keys by which the fewest other rules are found."""
-        usages = self.registry.usages
-        least: tuple[int, int] | None = None
-        rarest = None
-        keys: tuple[Key, ...] = ()
-        for condition in conditions:
-            # A missing field has no key.
-            if not condition.absent:
-                cost, found = usages[condition.field.slot].best(condition.leaf)
-                if least is None or cost < least:
-                    least, rarest, keys = cost, condition, found
-        return rarest, keys
+    def _cost(self, condition: Condition) -> tuple[int, int]:
+        """How many rules are found by a condition's keys; if equal, the field of more values is better."""
+        usage = self.registry.usages[condition.field.slot]
+        # A missing field has no key.
+        cost = NEVER if condition.absent else usage.cost(condition.leaf, self._routes(condition))
+        return cost, -len(usage.values) - len(usage.keys)
 
-    def _register(self, name: str, groups: tuple[tuple[Condition, ...], ...]) -> Registration:
+    def _rank(self, condition: Condition) -> tuple[int, int]:
+        """When to ask a condition: the cheap first, and of these the ones that fail most."""
+        return len(condition.leaf.predicates), -len(self.registry.usages[condition.field.slot].values)
+
+    def _routes(self, condition: Condition) -> list[list[Route]]:
+        """The routes of each predicate of a condition."""
+        if not condition.leaf.predicates:
+            return []
+        found = self._known.get(condition)
+        if found is None:
+            found = self._known[condition] = [routes(predicate) for predicate in condition.leaf.predicates]
+        return found
+
+    def _keys(self, condition: Condition) -> tuple[Key, ...]:
+        return self.registry.usages[condition.field.slot].best(condition.leaf, self._routes(condition))
+
+    def _register(
+        self, name: str, groups: tuple[tuple[Condition, ...], ...], cost: Measure, rank: Measure
+    ) -> Registration:
         """Make an alternative and let the keys lead to it by which the fewest other rules are found."""
         conditions = groups[0] if len(groups) == 1 else tuple([item for group in groups for item in group])
-        rarest, keys = self._rarest(conditions)
-        if rarest is None:
+        rarest = min(conditions, key=cost) if len(conditions) > 1 else conditions[0]
+        if rarest.absent:
             alternative = Alternative(name, groups, conditions)
-            self.everywhere = (*self.everywhere, alternative)
+            self.everywhere.append(alternative)
             return alternative, EVERYWHERE, ()
-        usages = self.registry.usages
         asked = [item for item in conditions if item is not rarest] if is_sure(rarest.leaf) else [*conditions]
         if len(asked) > 1:
-            # The cheap first, and of these the ones that fail most.
-            asked.sort(key=lambda item: (item.leaf.predicates != (), -len(usages[item.field.slot].values)))
+            asked.sort(key=rank)
         alternative = Alternative(name, groups, asked)
-        slot = rarest.field.slot
-        table = self._table(slot)
+        slot, keys = rarest.field.slot, self._keys(rarest)
         for key in keys:
-            table.register(key, alternative)
-        usage = usages[slot]
+            self._bucket(slot, key).append(alternative)
+        usage = self.registry.usages[slot]
         if not usage.registered:
             self.ways_changed = True
         usage.registered += len(keys)
         return alternative, slot, keys
 
-    def _unregister(self, alternative: Alternative, slot: int, keys: tuple[Key, ...]) -> None:
+    def _unregister(self, registration: Registration) -> None:
+        alternative, slot, keys = registration
         if slot == EVERYWHERE:
-            self.everywhere = tuple(other for other in self.everywhere if other is not alternative)
+            self.everywhere.remove(alternative)
             return
-        table = self._table(slot)
         for key in keys:
-            table.unregister(key, alternative)
+            self._bucket(slot, key).remove(alternative)
         usage = self.registry.usages[slot]
         usage.registered -= len(keys)
         self.ways_changed = self.ways_changed or not usage.registered
 
-    def _table(self, slot: int) -> Table:
-        """The table of a slot, to be changed."""
-        if slot not in self._touched:
-            self._touched.add(slot)
-            self.tables[slot] = self.tables[slot].copy()
-        return self.tables[slot]
+    def _bucket(self, slot: int, key: Key) -> list[Alternative]:
+        """The alternatives under a key, to be changed."""
+        kind, size, what = key
+        places = self._buckets.get(slot)
+        if places is None:
+            places = self._buckets[slot] = {}
+        lists = places.get((kind, size))
+        if lists is None:
+            lists = places[kind, size] = {}
+        bucket = lists.get(what)
+        if bucket is None:
+            bucket = lists[what] = [*self.tables[slot].bucket(kind, size, what)]
+        return bucket
 
     def _condition(self, path: str, leaf: compiler.Leaf) -> Condition:
         """The condition of a leaf, counted once more."""
@@ -152,25 +184,32 @@ class Edit:
             other = None
             if leaf.predicates and isinstance(leaf.predicates[0], SameEvent):
                 compared = self._usage(leaf.predicates[0].path)
-                compared.uses += 1
+                compared.compared += 1
                 other = compared.field
             condition = usage.conditions[leaf] = Condition(usage.field, leaf, other)
         condition.uses += 1
-        usage.uses += 1
-        crowded = usage.count(leaf, 1)
+        crowded = usage.count(leaf, self._routes(condition) if leaf.predicates else (), 1)
         if crowded:
-            self._crowded += [(usage.field.slot, key) for key in crowded]
+            self._crowded.update([((usage.field.slot, key), None) for key in crowded])
         return condition
 
     def _release(self, condition: Condition) -> None:
         usage = self.registry.usages[condition.field.slot]
-        usage.count(condition.leaf, -1)
+        usage.count(condition.leaf, self._routes(condition), -1)
         condition.uses -= 1
-        if not condition.uses:
-            del usage.conditions[condition.leaf]
-            if condition.other is not None:
-                self._drop(self.registry.usages[condition.other.slot])
-        self._drop(usage)
+        if condition.uses:
+            return
+        del usage.conditions[condition.leaf]
+        # A field may be compared with itself.
+        looked_at = {usage}
+        if condition.other is not None:
+            compared = self.registry.usages[condition.other.slot]
+            compared.compared -= 1
+            looked_at.add(compared)
+        for usage in looked_at:
+            if not usage.conditions and not usage.compared:
+                del self.registry.slots[usage.field.path]
+                self.registry.free.append(usage.field.slot)
 
     def _usage(self, path: str) -> Usage:
         """The usage of a path, new if it is."""
@@ -187,10 +226,3 @@ class Edit:
             self.tables.append(Table())
         registry.slots[path] = slot
         return registry.usages[slot]
-
-    def _drop(self, usage: Usage) -> None:
-        """Count one use less."""
-        usage.uses -= 1
-        if not usage.uses:
-            del self.registry.slots[usage.field.path]
-            self.registry.free.append(usage.field.slot)

@@ -7,6 +7,7 @@ the tree of fields and the kinds of keys of ``reader.follow`` unrolled and with 
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import lru_cache
 from math import floor, ldexp
 from typing import TYPE_CHECKING, Any, Final
@@ -97,23 +98,21 @@ def _alternatives(tables: list[Table], ways: Mapping[str, int]) -> Iterator[Alte
 
 def _told_apart(ways: Mapping[str, int], tables: list[Table]) -> tuple[str, int, frozenset[str]]:
     """The field of few values that most alternatives name: path, slot and values; or no values."""
+    alternatives = [*_alternatives(tables, ways)]
+    count = len(alternatives)
+    named = Counter([item for each in alternatives for _, _, test, item in each.checks if test is None])
     uses: dict[int, int] = {}
     values: dict[int, set[Any]] = {}
     paths: dict[int, str] = {}
-    count = 0
-    for alternative in _alternatives(tables, ways):
-        count += 1
-        for slot, allowed, test, condition in alternative.checks:
-            if test is None and "." not in condition.field.path:
-                if slot not in uses:
-                    uses[slot], values[slot], paths[slot] = 0, set(), condition.field.path
-                uses[slot] += 1
-                if len(values[slot]) <= MAX_PARTS:
-                    values[slot].update(allowed)
+    for condition, number in named.items():
+        slot = condition.field.slot
+        paths[slot] = condition.field.path
+        uses[slot] = uses.get(slot, 0) + number
+        values.setdefault(slot, set()).update(condition.values)
     best, gain = -1, 0.0
     for slot, used in uses.items():
         parts = len(values[slot])
-        if parts <= MAX_PARTS and (count - used) * parts + used <= MAX_GROWTH * count:
+        if "." not in paths[slot] and parts <= MAX_PARTS and (count - used) * parts + used <= MAX_GROWTH * count:
             saved = used * (1 - 1 / parts)
             if saved > gain and all(type(value) is str for value in values[slot]):
                 best, gain = slot, saved
@@ -127,23 +126,25 @@ def _parts(ways: Mapping[str, int], tables: list[Table], told: int, values: froz
         for kind, known in tables[slot].maps.items():
             target = {value: maps[slot].setdefault(kind, {}) for value, maps in parts.items()}
             for key, bucket in known.items():
-                if not values:
-                    target[None][key] = branched(bucket) if len(bucket) >= MANY else bucket
+                if len(bucket) == 1:
+                    for value in _allowed(bucket[0], told, parts):
+                        target[value][key] = bucket
                     continue
-                for value, alternatives in _split(bucket, told, target).items():
-                    target[value][key] = branched(alternatives) if len(alternatives) >= MANY else tuple(alternatives)
+                split: dict[str | None, list[Alternative]] = {}
+                for alternative in bucket:
+                    for value in _allowed(alternative, told, parts):
+                        split.setdefault(value, []).append(alternative)
+                for value, found in split.items():
+                    target[value][key] = branched(found) if len(found) >= MANY else tuple(found)
     return parts
 
 
-def _split(
-    bucket: tuple[Alternative, ...], told: int, parts: Iterable[str | None]
-) -> dict[str | None, list[Alternative]]:
-    found: dict[str | None, list[Alternative]] = {}
-    for alternative in bucket:
-        allowed: Iterable[Any] = next((values for slot, values, _, _ in alternative.checks if slot == told), parts)
-        for value in allowed:
-            found.setdefault(value, []).append(alternative)
-    return found
+def _allowed(alternative: Alternative, told: int, parts: Iterable[str | None]) -> Iterable[Any]:
+    """The parts in which an alternative can hold: those of the values that it names, or all."""
+    for slot, values, _, _ in alternative.checks:
+        if slot == told:
+            return values
+    return parts
 
 
 def _written(ways: Mapping[str, int], tables: list[Table], maps: Maps) -> Read:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from ml_event_provider.rules.patterns.keys import TEXT_KEYS, Key, cell, least_size
+from ml_event_provider.rules.patterns.keys import TEXT_KEYS, cell, least_size
 from ml_event_provider.rules.patterns.persistent import PersistentMap, Thresholds
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from ml_event_provider.rules.patterns.alternatives import Alternative
     from ml_event_provider.rules.patterns.values import Plain
 
 _EMPTY: Final[PersistentMap[Any]] = PersistentMap()
+_NONE: Final[Thresholds[Any]] = Thresholds()
 
 
 class Table:
@@ -25,16 +28,9 @@ class Table:
     def __init__(self) -> None:
         #: The alternatives by kind, size and key.
         self.maps: dict[tuple[str, int], PersistentMap[tuple[Alternative, ...]]] = {}
-        self.low: Thresholds[Alternative] = Thresholds()
-        self.high: Thresholds[Alternative] = Thresholds()
+        self.low: Thresholds[Alternative] = _NONE
+        self.high: Thresholds[Alternative] = _NONE
         self.any: tuple[Alternative, ...] = ()
-
-    def copy(self) -> Table:
-        """A table to change before it is published."""
-        table: Table = object.__new__(Table)
-        table.maps, table.any = self.maps.copy(), self.any
-        table.low, table.high = self.low, self.high
-        return table
 
     def of_text(self, text: str) -> tuple[Alternative, ...]:
         """The alternatives registered under a key of a string; some may not match it."""
@@ -70,43 +66,27 @@ class Table:
                 found += known.get(cell(value, size)) or ()
         return (*found, *self.low.up_to(value), *self.high.from_(value))
 
-    def bucket(self, key: Key) -> tuple[Alternative, ...]:
-        """The alternatives registered under a key that is not a bound or the key of any value."""
-        kind, size, what = key
-        return self.maps.get((kind, size), _EMPTY).get(what) or ()
-
-    def register(self, key: Key, alternative: Alternative) -> None:
-        """Let values with this key lead to the alternative. Only before publishing, as ``unregister``."""
-        kind, size, what = key
+    def bucket(self, kind: str, size: int, what: Any) -> tuple[Alternative, ...]:
+        """The alternatives registered under a key."""
         if kind == "?":
-            self.any = (*self.any, alternative)
-        elif kind == ">":
-            self.low = self.low.with_item(what, alternative)
-        elif kind == "<":
-            self.high = self.high.with_item(what, alternative)
-        else:
-            self._lead(kind, size, what, (*self.bucket(key), alternative))
+            return self.any
+        known = self.low if kind == ">" else self.high if kind == "<" else self.maps.get((kind, size), _EMPTY)
+        return known.get(what) or ()
 
-    def unregister(self, key: Key, alternative: Alternative) -> None:
-        """Undo ``register``."""
-        kind, size, what = key
-        if kind == "?":
-            self.any = _without(self.any, alternative)
-        elif kind == ">":
-            self.low = self.low.without(what, alternative)
-        elif kind == "<":
-            self.high = self.high.without(what, alternative)
-        else:
-            self._lead(kind, size, what, _without(self.bucket(key), alternative))
-
-    def _lead(self, kind: str, size: int, what: Any, bucket: tuple[Alternative, ...]) -> None:
-        known = self.maps.get((kind, size), _EMPTY)
-        known = known.with_item(what, bucket) if bucket else known.without(what)
-        if known:
-            self.maps[kind, size] = known
-        else:
-            del self.maps[kind, size]
-
-
-def _without(bucket: tuple[Alternative, ...], alternative: Alternative) -> tuple[Alternative, ...]:
-    return tuple(other for other in bucket if other is not alternative)
+    def changed(self, buckets: Mapping[tuple[str, int], Mapping[Any, Sequence[Alternative]]]) -> Table:
+        """This table with other alternatives under some keys, which are given by kind, size and what."""
+        table = Table()
+        table.maps, table.low, table.high, table.any = self.maps.copy(), self.low, self.high, self.any
+        for (kind, size), lists in buckets.items():
+            values = {what: tuple(bucket) for what, bucket in lists.items()}
+            if kind == "?":
+                table.any = values[None]
+            elif kind == ">":
+                table.low = table.low.changed(values)
+            elif kind == "<":
+                table.high = table.high.changed(values)
+            else:
+                known = table.maps[kind, size] = table.maps.get((kind, size), _EMPTY).changed(values)
+                if not known:
+                    del table.maps[kind, size]
+        return table

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ml_event_provider.rules.patterns.keys import Key, routes
-
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from ml_event_provider.rules.patterns.alternatives import Condition
     from ml_event_provider.rules.patterns.compiler import Leaf
+    from ml_event_provider.rules.patterns.keys import Key, Route
     from ml_event_provider.rules.patterns.tree import Field
     from ml_event_provider.rules.patterns.values import Plain
 
@@ -22,70 +23,77 @@ _ONE_SIDED: Final = 16
 class Usage:
     """The conditions of one field, and the counts."""
 
-    __slots__ = ("conditions", "field", "keys", "registered", "uses", "values")
+    __slots__ = ("compared", "conditions", "field", "keys", "registered", "values")
 
     def __init__(self, field: Field) -> None:
         self.field = field
         self.conditions: dict[Leaf, Condition] = {}
-        #: How many conditions of rules look at the field.
-        self.uses = 0
+        #: How many conditions of other fields are comparisons with this one.
+        self.compared = 0
         #: How many keys lead from it to alternatives.
         self.registered = 0
-        #: How many rules could be found by each value or other key, wherever they are registered.
+        #: How many rules could be found by each value, and by the hash of each other key, wherever they are
+        #: registered. The hash takes less memory; two keys of one hash only look less rare.
         self.values: dict[Plain, int] = {}
-        self.keys: dict[Key, int] = {}
+        self.keys: dict[int, int] = {}
 
-    def count(self, leaf: Leaf, change: int) -> list[Key] | None:
+    def count(self, leaf: Leaf, routes: Iterable[Iterable[Route]], change: int) -> list[Key]:
         """Count the keys of a leaf that came or goes; those that are used by many since then."""
-        crowded: list[Key] | None = None
+        crowded: list[Key] = []
         values = self.values
         for value in leaf.values:
             number = values[value] = values.get(value, 0) + change
             if not number:
                 del values[value]
             elif number in _CROWDED:
-                crowded = [*(crowded or ()), ("=", 0, value)]
-        for predicate in leaf.predicates:
-            for way in routes(predicate):
+                crowded.append(("=", 0, value))
+        keys = self.keys
+        for ways in routes:
+            for way in ways:
                 for key in way:
                     kind = key[0]
                     if kind == "?":
                         continue
-                    counted = (kind, 0, None) if kind in "<>" else key
-                    number = self.keys[counted] = self.keys.get(counted, 0) + change
+                    counted = hash(kind if kind in "<>" else key)
+                    number = keys[counted] = keys.get(counted, 0) + change
                     if not number:
-                        del self.keys[counted]
+                        del keys[counted]
                     elif number in _CROWDED:
-                        crowded = [*(crowded or ()), key]
+                        crowded.append(key)
         return crowded
 
-    def best(self, leaf: Leaf) -> tuple[tuple[int, int], tuple[Key, ...]]:
-        """What it costs to find rules by a leaf, and the keys to do so.
+    def cost(self, leaf: Leaf, routes: Iterable[Iterable[Route]]) -> int:
+        """What it costs to find rules by a leaf: about how many others are found."""
+        values = self.values
+        cost = 0
+        for value in leaf.values:
+            cost += values[value]
+        for ways in routes:
+            cost += min([self._cost(way) for way in ways])
+        return cost
 
-        Of equal costs, the field with more different values is better.
-        """
-        variety = -len(self.values) - len(self.keys)
-        if not leaf.predicates and len(leaf.values) == 1:
-            value = leaf.values[0]
-            return (self.values.get(value, 0), variety), (("=", 0, value),)
-        cost = sum([self.values.get(value, 0) for value in leaf.values])
+    def best(self, leaf: Leaf, routes: Iterable[Sequence[Route]]) -> tuple[Key, ...]:
+        """The keys of a leaf by which the fewest rules are found."""
+        if len(leaf.values) == 1 and not leaf.predicates:
+            return (("=", 0, leaf.values[0]),)
         keys: dict[Key, None] = {("=", 0, value): None for value in leaf.values}
-        for predicate in leaf.predicates:
-            choices = routes(predicate)
-            costs = [sum([self._cost(key) for key in way]) for way in choices]
-            least = min(costs)
-            cost += least
-            keys.update(dict.fromkeys(choices[costs.index(least)]))
-        return (cost, variety), tuple(keys)
+        for ways in routes:
+            way = ways[0] if len(ways) == 1 else min(ways, key=self._cost)
+            keys.update(dict.fromkeys(way))
+        return tuple(keys)
 
-    def _cost(self, key: Key) -> int:
-        """About how many useless verifications a rule under this key causes."""
-        kind, _, what = key
-        if kind == "=":
-            return self.values.get(what, 0)
-        if kind == "?":
-            return _HOPELESS
-        if kind in "<>":
-            return _ONE_SIDED + self.keys.get((kind, 0, None), 0)
-        size = len(what) if isinstance(what, str) else 8
-        return 2 * self.keys.get(key, 0) + 16 // (1 + size)
+    def _cost(self, way: Route) -> int:
+        """About how many useless verifications a rule under these keys causes."""
+        cost = 0
+        for key in way:
+            kind, _, what = key
+            if kind == "?":
+                return _HOPELESS
+            if kind in "<>":
+                cost += _ONE_SIDED + self.keys[hash(kind)]
+            elif kind == "=":
+                cost += self.values.get(what, 0)
+            else:
+                size = len(what) if isinstance(what, str) else 8
+                cost += 2 * self.keys[hash(key)] + 16 // (1 + size)
+        return cost

@@ -151,7 +151,8 @@ def test_the_schema_of_a_positive_duration_excludes_zero() -> None:
         ("2026-01-01t10:00:00.5z", "2026-01-01 10:00:00.500000"),
         ("2026-01-01 10:00+02:00", "2026-01-01 08:00"),
         ("2026-01-01T10:00:00-05:30", "2026-01-01 15:30"),
-        ("9999-12-31T23:59:59Z", "9999-12-31 23:59:59"),
+        ("9900-12-31T23:59:59.999999Z", "9900-12-31 23:59:59.999999"),
+        ("1900-01-01T00:00:00Z", "1900-01-01 00:00"),
         (datetime(2026, 1, 1, 10, tzinfo=UTC), "2026-01-01 10:00"),
         (datetime(2026, 10, 25, 2, 30, fold=1, tzinfo=ZoneInfo("Europe/Berlin")), "2026-10-25 01:30"),
     ],
@@ -177,7 +178,10 @@ def test_a_moment_is_kept_in_utc_and_reads_back(given_: Any, expected: str) -> N
         (1_700_000_000, "not int"),
         (date(2026, 1, 1), "not date"),
         (None, "not NoneType"),
-        ("9999-12-31T23:59:59-05:00", "outside of the years"),
+        ("9999-12-31T23:59:59-05:00", "not in the years 1900 to 9900"),
+        ("9901-01-01T00:00:00Z", "not in the years 1900 to 9900"),
+        ("9900-12-31T23:59:59-00:30", "not in the years 1900 to 9900"),
+        ("1899-12-31T23:59:59Z", "not in the years 1900 to 9900"),
     ],
 )
 def test_what_is_no_moment_is_refused_with_the_reason(given_: Any, words: str) -> None:

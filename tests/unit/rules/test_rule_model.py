@@ -12,6 +12,13 @@ from pydantic import ValidationError
 from ml_event_provider.events import Event
 from ml_event_provider.events.catalogue import EVENT_TYPES
 from ml_event_provider.rules import PRESETS, PatternIndex, Rule, RuleSet, RuleTarget, rule_json_schema
+from ml_event_provider.rules.scope import ResourceGroup
+from ml_event_provider.rules.silences import Silence
+
+#: A pattern of 900 alternatives, and types that double them.
+MUCH = {"$and": [{"$or": [{"data": {name: [number]}} for number in range(30)]} for name in ("x", "y")]}
+TWO_WAYS = ["x.y", "model version approved"]
+QUIET = {"reason": "r", "author": "a", "ends_at": "2030-01-01T00:00:00Z"}
 
 
 def rule(**fields: Any) -> Rule:
@@ -53,6 +60,9 @@ def test_a_target_is_a_connection_or_one_with_options() -> None:
         ({"on": ["x.y"], "name": "a\nb"}, "control character"),
         ({"on": ["x.y"], "name": "a\x7f"}, "control character"),
         ({"on": ["x.y"], "name": " a"}, "space"),
+        ({"on": ["x.y"], "owner": "a\ufffe"}, "no character"),
+        ({"on": ["x.y"], "workspace": "\ufdd0"}, "no character"),
+        ({"on": ["x.y"], "tags": ["\U0010ffff"]}, "no character"),
         ({"on": ["x.y"], "severity": "high"}, "'critical'"),
         ({"on": ["x.y"], "enabled": "yes"}, "boolean"),
         ({"on": ["x.y"], "targets": []}, "at least 1 "),
@@ -63,11 +73,36 @@ def test_a_target_is_a_connection_or_one_with_options() -> None:
         ({"on": ["airflow.tasks.*"]}, "no event type of Airflow"),
         ({"on": ["x.**"]}, "single *"),
         ({"event_pattern": {"a": "x"}}, r'write \["x"\]'),
+        ({"event_pattern": MUCH, "scope": {"pipelines": "p"}}, "together: .* over 1000 alternatives"),
+        ({"on": "x.y", "resolve": {"event_pattern": MUCH}, "scope": {"pipelines": "p"}}, "together: .* over 1000"),
+        ({"on": "x.y", "inhibit": {"event_pattern": MUCH, "on": TWO_WAYS}}, "together: .* over 1000"),
     ],
 )
 def test_a_wrong_rule_says_what_is_wrong(fields: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         rule(**fields)
+
+
+@pytest.mark.parametrize(
+    ("model", "fields", "words"),
+    [
+        (Silence, {**QUIET, "event_pattern": MUCH, "pipelines": "p"}, "together: .* over 1000 alternatives"),
+        (Silence, {**QUIET, "event_pattern": MUCH, "on": TWO_WAYS}, "together: .* over 1000 alternatives"),
+        (ResourceGroup, {"members": [{"event_pattern": MUCH, "pipelines": "p"}]}, "together: .* over 1000"),
+        (ResourceGroup, {"members": [{"dags": f"d{n}"} for n in range(257)]}, "together: .* at most 256 fields"),
+    ],
+)
+def test_parts_that_are_too_much_together_are_refused(
+    model: type[Silence | ResourceGroup], fields: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ValidationError, match=words):
+        model.model_validate({"name": "a", **fields})
+
+
+def test_parts_that_are_just_not_too_much_are_taken() -> None:
+    assert rule(event_pattern=MUCH, resolve={"event_pattern": MUCH}, scope={"dags": "d"})
+    assert Silence.model_validate({"name": "a", **QUIET, "event_pattern": MUCH, "dags": ["d", "e"]})
+    assert ResourceGroup.model_validate({"name": "a", "members": [{"dags": f"d{n}"} for n in range(256)]})
 
 
 def test_a_rule_cannot_be_changed() -> None:
@@ -156,6 +191,18 @@ def test_a_broken_rule_does_not_stop_the_others() -> None:
     assert [found.name for found in rules.match(event())] == ["good"]
     assert "data.a: 'prefx' is no operator" in rules.broken["broken"]
     assert "two rules named 'good'" in rules.broken["good"]
+
+
+def test_a_broken_silence_does_not_stop_the_others() -> None:
+    good = Silence.model_validate({"name": "good", **QUIET, "on": "x.y"})
+    broken = good.model_copy(update={"name": "broken", "event_pattern": MUCH, "pipelines": ("p",)})
+    elsewhere = broken.model_copy(update={"workspace": "other"})
+    rules = RuleSet([rule(on="x.y")], silences=[broken, good, elsewhere])
+    assert "over 1000 alternatives" in rules.broken["silence broken"]
+    found = rules.find(event("x.y", pipeline="p", x=1, y=1).to_dict())
+    assert (found.silences, list(found.roles)) == ([good], [("default", "a")])
+    assert (rules.silence("default", "good"), rules.silence("default", "broken")) == (good, None)
+    assert [rules.has_silences(workspace) for workspace in ("default", "other")] == [True, False]
 
 
 def test_the_schema_describes_what_files_may_hold() -> None:

@@ -29,6 +29,8 @@ def table(name: str, *columns: str) -> sa.TableClause:
 RULES = table("ml_event_rule", *COPIED)
 DEFINITIONS = table("ml_event_definition", "kind", *COPIED)
 VERSIONS = table("ml_event_definition_version", "kind", *NOTED)
+# As it stands in SQL, so that the statements are whole where they are only shown.
+RULE = sa.literal_column("'rule'")
 
 
 def upgrade() -> None:
@@ -104,10 +106,14 @@ def upgrade() -> None:
     op.add_column("ml_event_notification", sa.Column("context", LONG_TEXT, nullable=True))
     op.add_column("ml_event_delivery", sa.Column("fallback", LONG_TEXT, nullable=True))
     rule = RULES.c
-    op.execute(DEFINITIONS.insert().from_select(["kind", *COPIED], sa.select(sa.literal("rule"), *rule)))
-    created = {"change": sa.literal("created"), "author": sa.literal(""), "changed_at": rule.updated_at}
+    op.execute(DEFINITIONS.insert().from_select(["kind", *COPIED], sa.select(RULE, *rule)))
+    created = {
+        "change": sa.literal_column("'created'"),
+        "author": sa.literal_column("''"),
+        "changed_at": rule.updated_at,
+    }
     noted = [created[name] if name in created else rule[name] for name in NOTED]
-    op.execute(VERSIONS.insert().from_select(["kind", *NOTED], sa.select(sa.literal("rule"), *noted)))
+    op.execute(VERSIONS.insert().from_select(["kind", *NOTED], sa.select(RULE, *noted)))
     op.drop_table("ml_event_rule")
 
 
@@ -126,7 +132,7 @@ def downgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("workspace", "name", name="ml_event_rule_name"),
     )
-    kept = sa.select(*(DEFINITIONS.c[name] for name in COPIED)).where(DEFINITIONS.c.kind == "rule")
+    kept = sa.select(*(DEFINITIONS.c[name] for name in COPIED)).where(DEFINITIONS.c.kind == RULE)
     op.execute(RULES.insert().from_select(COPIED, kept))
     op.drop_column("ml_event_delivery", "fallback")
     for column in ("context", "members", "alert_id", "kind"):

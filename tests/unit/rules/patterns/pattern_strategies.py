@@ -42,7 +42,9 @@ def numeric(draw: st.DrawFn) -> list[Any]:
 
 @st.composite
 def wildcards(draw: st.DrawFn) -> str:
-    parts = draw(st.lists(st.sampled_from(["a", "b", "ab", "-", "B", "c/", "\\*", "/ab-c/", "1"]), max_size=3))
+    parts = draw(
+        st.lists(st.sampled_from(["a", "b", "ab", "-", "B", "c/", "\\*", "/ab-c/", "1", "straße", "SS"]), max_size=3)
+    )
     stars = [draw(st.sampled_from(["*", ""])) for _ in range(len(parts) + 1)]
     return "".join(star + part for star, part in zip(stars, [*parts, ""], strict=True))
 

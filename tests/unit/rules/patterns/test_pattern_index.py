@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import random
 import sys
 import threading
@@ -273,6 +275,63 @@ def test_arrays_of_many_elements_are_joined_in_time() -> None:
     assert index.match({"i": items}) == {"rule"}
     del items[399]["b"]
     assert index.match({"i": items}) == set()
+
+
+@pytest.mark.parametrize("asked", ["STRASSE", "straße", "STRASSE*", "*aße", "stras\u017fe"])
+@pytest.mark.parametrize("value", ["straße", "STRASSE", "Strasse"])
+def test_a_wildcard_in_any_case_folds_with_a_star_or_without(asked: str, value: str) -> None:
+    index = PatternIndex({"rule": {"a": [{"wildcard": {"equals-ignore-case": asked}}]}})
+    assert matches(index, {"a": value}) == {"rule"}
+    assert matches(index, {"a": f"x{value}e"}) == set()
+
+
+@pytest.mark.parametrize("kind", ["<", ">"])
+def test_bounds_come_and_go(kind: str) -> None:
+    """More than one chunk of bounds, several rules at one of them, added and removed one by one and at once."""
+    rules = {f"rule-{number}": {"a": [{"numeric": [kind, number // 2]}]} for number in range(1500)}
+    index = PatternIndex(rules)
+    rng = random.Random(1)
+    for name in rng.sample(sorted(rules), 200):
+        index.remove(name)
+        rules[name] = {"a": [{"numeric": [kind, rng.randrange(750)]}]}
+        index.add(name, rules[name])
+    gone = rng.sample(sorted(rules), 700)
+    index.discard(gone)
+    for name in gone:
+        del rules[name]
+    for value in (-1, 0, 3, 255.5, 400, 749, 1000):
+        assert matches(index, {"a": value}) == expected(rules, {"a": value})
+
+
+def test_one_update_finds_rules_by_their_rarest_key_whatever_their_order() -> None:
+    """The keys are chosen when all are counted; the rule that was there before is moved if it must be."""
+    index = PatternIndex({"old": {"type": ["x"], "name": ["old"]}})
+    index.update({f"rule-{number}": {"type": ["x"], "name": [f"n{number}"]} for number in range(300)})
+    tables, slots = index._snapshot.tables, index._registry.slots
+    assert not tables[slots["type"]].of_text("x")
+    assert index.match({"type": "x", "name": "n7"}) == {"rule-7"}
+    assert index.match({"type": "x", "name": "old"}) == {"old"}
+
+
+def test_a_field_compared_with_itself_comes_and_goes() -> None:
+    index = PatternIndex({"rule": {"a": [{"compare-field": ["=", "a"]}]}})
+    assert matches(index, {"a": 1}) == {"rule"}
+    index.remove("rule")
+    index.add("other", {"b": [{"compare-field": ["!=", "a"]}]})
+    assert matches(index, {"a": 1, "b": 2}) == {"other"}
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+@pytest.mark.parametrize("pattern", [{"a": ["x"]}, {"a": "wrong"}])
+def test_a_large_update_leaves_the_search_for_garbage_as_it_was(enabled: bool, pattern: dict[str, Any]) -> None:
+    before = gc.isenabled()
+    try:
+        (gc.enable if enabled else gc.disable)()
+        with contextlib.suppress(InvalidPattern):
+            PatternIndex({f"rule-{number}": pattern for number in range(1000)})
+        assert gc.isenabled() is enabled
+    finally:
+        (gc.enable if before else gc.disable)()
 
 
 @pytest.mark.parametrize("count", [3, 200])

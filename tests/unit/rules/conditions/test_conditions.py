@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from ml_event_provider.rules.conditions import Condition, Memory, Observation, Verdict, sequence, threshold
 from ml_event_provider.rules.engine import MemoryStates, Place
-from tests.unit.rules.engine.driving import FAILED, SUCCESS, Driver, arrival, at, run, tick_of
+from tests.unit.rules.engine.driving import FAILED, START, SUCCESS, Driver, arrival, at, run, tick_of
 
 RULE = {"name": "rule", "on": FAILED, "by": "data.key", "resolve": True, "targets": "target"}
 
@@ -337,9 +341,183 @@ class Looked(MemoryStates):
         return super().pop_due(moment)
 
 
+class Shown:
+    """Shows observations to a condition alone, and keeps what it says. Moments are seconds."""
+
+    def __init__(self, **condition: Any) -> None:
+        self.tracked = Condition.model_validate(condition).tracked
+        self.memory: Memory = self.tracked.begin(0)
+        self.fired: list[int | None] = []
+        self.seqs = 0
+
+    def see(self, now: float, *, late: float = 0, value: Any = None, role: Any = "hit") -> Verdict:
+        self.tracked.take(self.memory, Observation(now - late, self.seqs, role, value), now)
+        self.seqs += 1
+        return self.judge(now)
+
+    def judge(self, now: float) -> Verdict:
+        verdict = self.tracked.judge(self.memory, now)
+        self.fired += verdict.fired
+        return verdict
+
+    @property
+    def size(self) -> int:
+        return len(json.dumps(self.memory))
+
+
+MISSING = {"then": {"on": SUCCESS}, "within": 100_000, "wait": 10, "lateness": 3600, "missing": True}
+
+
+def test_of_many_starts_that_nothing_followed_each_is_told_in_its_time() -> None:
+    shown = Shown(sequence=MISSING)
+    for number in range(1200):
+        shown.see(number)
+    assert shown.fired == []
+    shown.judge(100_010 + 599)
+    assert shown.fired == list(range(600))
+    shown.judge(100_010 + 1199)
+    assert shown.fired == list(range(1200))
+    assert shown.memory["starts"] == []
+
+
+def test_of_too_many_open_starts_the_oldest_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sequence, "MOST", 50)
+    shown = Shown(sequence=MISSING)
+    facts = [shown.see(number).facts for number in range(70)]
+    assert shown.fired == list(range(20))
+    assert facts[49:51] == [{"waiting": True}, {"waiting": True, "told_early": 1}]
+    shown.judge(200_000)
+    assert shown.fired == list(range(70))
+
+
+def test_starts_that_are_followed_or_told_and_events_that_follow_nothing_new_are_forgotten() -> None:
+    shown = Shown(sequence=MISSING | {"within": 60})
+    for number in range(3000):
+        shown.see(number, role="then" if number % 3 else "hit")
+    assert shown.fired == []
+    assert shown.size < 2500
+    assert shown.see(3000, late=2000).facts == {"waiting": False}
+    # The last moment but one that those still follow.
+    assert shown.see(3060, late=60).facts == {"waiting": True}
+
+
+def test_a_start_from_before_all_that_may_come_late_is_remembered_until_another_event_follows() -> None:
+    shown = Shown(sequence=MISSING | {"missing": False, "lateness": 10})
+    shown.see(0)
+    shown.judge(50)
+    shown.see(60, role="then")
+    shown.judge(80)
+    shown.see(90, role="then")
+    assert shown.fired == [1]
+
+
+@pytest.mark.parametrize("since", [0, 2999])
+def test_a_late_event_still_meets_one_of_many(since: int) -> None:
+    shown = Shown(sequence=MISSING | {"missing": False, "within": 1})
+    for number in range(3000):
+        shown.see(number)
+    shown.see(3000, role="then", late=3000 - since)
+    assert shown.fired == [3000]
+
+
+def test_what_a_rare_value_adds_is_not_forgotten_among_many_of_another() -> None:
+    shown = Shown(threshold={"count": 3, "within": 3600, "distinct": "data.value"})
+    for value in ["a", *["b"] * 2000, "c"]:
+        shown.see(shown.seqs, value=value)
+    assert shown.fired == [2001]
+    assert shown.size < 20_000
+
+
+def test_a_few_events_long_ago_are_not_forgotten_among_many() -> None:
+    shown = Shown(threshold={"count": 3, "within": 10})
+    for second in range(0, 3600, 6):
+        shown.see(second)
+    assert shown.fired == []
+    shown.see(3600, late=3599)
+    assert shown.fired == [1]
+
+
+def test_values_of_any_length_are_told_apart_in_little_room() -> None:
+    shown = Shown(threshold={"count": 5, "within": 60, "distinct": "data.value"})
+    for value in ["x" * 100_000 + end for end in "abcdab"] + [{"x": ["y" * 1000] * 100}]:
+        shown.see(1, value=value)
+    assert shown.fired == [6]
+    assert shown.size < 1000
+
+
+@pytest.mark.parametrize("values", [1, 99, 5000])
+def test_a_late_event_costs_no_more_than_a_look_at_each(values: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = Shown(threshold={"count": 100, "within": 3600, "distinct": "data.value"})
+    for number in range(2000):
+        shown.tracked.take(shown.memory, Observation(5000 + number / 10, number, "hit", number % values), 5200)
+    looks = 0
+    add = threshold._Newest.add
+
+    def counted(self: Any, time: float, value: Any) -> None:
+        nonlocal looks
+        looks += 1
+        add(self, time, value)
+
+    monkeypatch.setattr(threshold._Newest, "add", counted)
+    shown.memory["room"] = 0
+    shown.see(5200, late=1000, value="late")
+    assert 0 < looks <= 3 * 2001
+
+
+def statistic(name: str, values: list[float], comparison: str = ">=", limit: float = 0) -> Verdict:
+    shown = Shown(statistic={"filter": name, "period": 60, "comparison": comparison, "threshold": limit, "wait": 0})
+    for value in values:
+        shown.see(START + 1, value=value)
+    assert shown.size < 3000
+    return shown.judge(START + 60)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "expected"),
+    [
+        ("average", [1, 2, 3], 2),
+        ("average", [0.1, 0.2, 0.3], 0.2),
+        ("average", [0.1] * 3, 0.1),
+        ("sum", [0.1] * 10, 1),
+        ("sum", [1e16, 1, -1e16], 1),
+        ("sum", [1e140, 0.1, -1e140], 0.1),
+        ("sum", range(20_000), 199_990_000),
+        ("variance", [0.1, 0.3], 0.01),
+        ("variance", [1e9 + 1, 1e9 + 3], 1),
+        ("variance", [5e-324, 1e140, 1e140, -1e140], 6.875e279),
+        ("max", [0.1, 0.3, 0.2], 0.3),
+        ("min", [0.2, -0.1, 0.3], -0.1),
+    ],
+)
+def test_a_statistic_meets_its_limit_exactly(name: str, values: list[float], expected: float) -> None:
+    assert statistic(name, values, ">=", expected).active
+    assert statistic(name, values, "=", expected).facts[name] == expected
+
+
+@given(st.lists(st.floats(-1e12, 1e12) | st.integers(-1000, 1000), min_size=1, max_size=30))
+def test_a_statistic_is_that_of_all_values(values: list[float]) -> None:
+    exact = [Fraction(value) for value in values]
+    mean = sum(exact) / len(exact)
+    expected = {
+        "average": mean,
+        "sum": sum(exact),
+        "min": min(exact),
+        "max": max(exact),
+        "variance": sum((one - mean) ** 2 for one in exact) / len(exact),
+    }
+    largest = max(abs(value) for value in values)
+    for name, found in expected.items():
+        # A number as it is written and its nearest binary fraction differ in the last bit of the largest.
+        room = largest**2 if name == "variance" else largest
+        assert statistic(name, values).facts[name] == pytest.approx(float(found), rel=1e-9, abs=room * 1e-14)
+
+
 def test_memory_stays_small() -> None:
     for condition in (
         {"threshold": {"count": 3, "within": 60}},
+        {"threshold": {"count": 3, "within": 60, "distinct": "data.value"}},
+        {"statistic": {"filter": "variance", "period": "1h", "comparison": ">", "threshold": 3}},
+        {"sequence": {"then": {"on": SUCCESS}, "within": 60, "missing": True}},
         {"consecutive": {"count": 3}},
         {"sequence": {"then": {"on": SUCCESS}, "within": 60}},
         {"absence": {"within": 60}},

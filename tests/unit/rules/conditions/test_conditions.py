@@ -396,8 +396,9 @@ def test_starts_that_are_followed_or_told_and_events_that_follow_nothing_new_are
         shown.see(number, role="then" if number % 3 else "hit")
     assert shown.fired == []
     assert shown.size < 2500
-    assert shown.see(3000, late=2000).facts == {"waiting": False}
-    # The last moment but one that those still follow.
+    shown.see(3000, late=2000)
+    assert shown.fired == []
+    # None of those follows this one.
     assert shown.see(3060, late=60).facts == {"waiting": True}
 
 
@@ -409,6 +410,14 @@ def test_a_start_from_before_all_that_may_come_late_is_remembered_until_another_
     shown.judge(80)
     shown.see(90, role="then")
     assert shown.fired == [1]
+
+
+def test_an_event_between_two_others_is_remembered_if_they_do_not_follow_all_that_it_follows() -> None:
+    shown = Shown(sequence=MISSING | {"within": 60})
+    for now in (0, 70, 110):
+        shown.see(now, role="then")
+    shown.see(110, late=90)
+    assert shown.fired == []
 
 
 @pytest.mark.parametrize("since", [0, 2999])
@@ -435,6 +444,17 @@ def test_a_few_events_long_ago_are_not_forgotten_among_many() -> None:
     assert shown.fired == []
     shown.see(3600, late=3599)
     assert shown.fired == [1]
+
+
+def test_an_event_between_two_crowds_is_remembered_if_it_may_fill_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threshold, "ROOM", 0)
+    monkeypatch.setattr(threshold, "_spare", lambda count: 0)
+    shown = Shown(threshold={"count": 2, "within": 10})
+    for now in (0, 1, 11, 18, 19):
+        shown.see(now)
+    assert shown.fired == [1, 3]
+    shown.see(19, late=16.5)
+    assert shown.fired == [1, 3, 2]
 
 
 def test_values_of_any_length_are_told_apart_in_little_room() -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ml_event_provider import config
 from tests.conftest import airflow_command
 
 if TYPE_CHECKING:
@@ -30,6 +31,15 @@ class Said:
     @property
     def json(self) -> Any:
         return json.loads(self.out)
+
+
+@pytest.fixture(autouse=True)
+def _no_dispatcher_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A test that makes an Airflow job must not start a dispatcher beside those of the tests."""
+    monkeypatch.setenv("AIRFLOW__ML_EVENTS__EMBEDDED_DISPATCHER", "False")
+    config.forget()
+    yield
+    config.forget()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from ml_event_provider import config
 from ml_event_provider.cli.output import command
 from ml_event_provider.cli.output import show as show_rows
+from ml_event_provider.cli.person import user
 from ml_event_provider.dispatch import applying
 from ml_event_provider.rules.files import load_definitions, rule_file_json_schema
 from ml_event_provider.store import definitions
@@ -24,7 +24,7 @@ def apply(args: Any) -> None:
     """Create, change and with ``--prune`` delete what the files say; all or nothing."""
     wanted = load_definitions(Path(args.file))
     with transaction() as connection:
-        changes = applying.apply(connection, wanted, managed_by="file", author=author(), prune=args.prune)
+        changes = applying.apply(connection, wanted, managed_by="file", author=user(), prune=args.prune)
         if args.plan:
             connection.rollback()
     for one in changes:
@@ -93,7 +93,7 @@ def rollback(args: Any) -> None:
     """Make a rule what it was in a former version."""
     workspace = workspace_of(args)
     with transaction() as connection:
-        done = definitions.roll_back(connection, args.name, args.version, workspace=workspace, author=author())
+        done = definitions.roll_back(connection, args.name, args.version, workspace=workspace, author=user())
         applying.check(connection, [workspace])
         stored = definitions.get(connection, args.name, workspace=workspace)
     said = "is so already" if done == "unchanged" else f"is now as in version {args.version}"
@@ -116,7 +116,7 @@ def disable(args: Any) -> None:
 def delete(args: Any) -> None:
     """Delete a rule; its history stays."""
     with transaction() as connection:
-        definitions.remove(connection, args.name, workspace=workspace_of(args), kind=Kind(args.kind), author=author())
+        definitions.remove(connection, args.name, workspace=workspace_of(args), kind=Kind(args.kind), author=user())
         applying.check(connection, [workspace_of(args)])
     print(f"deleted {workspace_of(args)}/{args.name}")
 
@@ -132,18 +132,9 @@ def workspace_of(args: Any) -> str:
     return args.workspace or config.workspace()
 
 
-def author() -> str:
-    """Who gives the command, for the history."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        # No name in the environment and none for the user's number.
-        return ""
-
-
 def _switch(args: Any, *, enabled: bool) -> None:
     with transaction() as connection:
-        definitions.set_enabled(connection, args.name, workspace=workspace_of(args), enabled=enabled, author=author())
+        definitions.set_enabled(connection, args.name, workspace=workspace_of(args), enabled=enabled, author=user())
     print(f"{'enabled' if enabled else 'disabled'} {workspace_of(args)}/{args.name}")
 
 

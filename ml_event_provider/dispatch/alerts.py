@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from ml_event_provider.dispatch.matching import Rules, engine_on, write
+from ml_event_provider.dispatch.matching import Batch, Rules
 from ml_event_provider.rules.engine import Engine, Place
 from ml_event_provider.store import cursors, states
 from ml_event_provider.store.engine import transaction, utc_now
@@ -60,11 +60,11 @@ def _handle(
         alert = states.open_alert(connection, alert_id)
         place = Place(alert.workspace, alert.rule, "alert", alert.key)
         rules.refresh(connection)
-        engine, memory = engine_on(connection, rules, moment)
-        if not change(engine, place, who, moment.timestamp()):
+        batch = Batch(connection, rules, moment)
+        if not change(batch.engine, place, who, moment.timestamp()):
             # Its rule was deleted, switched off or changed: nothing else will ever end it.
-            memory.put(place, None)
-        write(connection, rules, engine, memory, moment)
-        body = memory.get(place)
+            batch.memory.put(place, None)
+        batch.write()
+        body = batch.memory.get(place)
     seen = {"by": who, "at": moment.astimezone(UTC).isoformat()}
     return Handled(alert._replace(acknowledged=seen), lasts=body is not None and body["open"] is not None)

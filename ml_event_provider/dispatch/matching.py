@@ -15,15 +15,16 @@ from ml_event_provider.events.identity import change_id
 from ml_event_provider.rules import Rule, RuleSet
 from ml_event_provider.rules.calendars import Calendar
 from ml_event_provider.rules.engine import Arrival, Engine, Outcome, Planned
+from ml_event_provider.rules.engine.firing import waiting_in
 from ml_event_provider.rules.engine.planning import AIRFLOW
 from ml_event_provider.rules.scope import ResourceGroup
 from ml_event_provider.rules.silences import Silence
-from ml_event_provider.store import cursors, decisions, definitions, deliveries, events, states
+from ml_event_provider.store import cursors, decisions, definitions, events, notifications, states
 from ml_event_provider.store.airflow_actions import hops_of
 from ml_event_provider.store.decisions import RecordedDecision
 from ml_event_provider.store.definitions import Kind
-from ml_event_provider.store.deliveries import NewDelivery, NewNotification
 from ml_event_provider.store.engine import transaction, utc_now
+from ml_event_provider.store.notifications import NewDelivery, NewNotification
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from ml_event_provider.events.model import Event
-    from ml_event_provider.rules.engine import Decision, Place
+    from ml_event_provider.rules.engine import Decision, Place, PlannedDelivery
 
 log = logging.getLogger(__name__)
 
@@ -48,11 +49,11 @@ class Rules:
         #: Whether what the rules wait for from the beginning is yet to be noted.
         self.pending = False
 
-    def refresh(self, connection: Any) -> bool:
-        """Read the definitions again if any changed; say whether. One that cannot be used is logged and left out."""
+    def refresh(self, connection: Any) -> None:
+        """Read the definitions again if any changed. One that cannot be used is logged and left out."""
         fingerprint = definitions.fingerprint(connection)
         if fingerprint == self._fingerprint:
-            return False
+            return
         while fingerprint != self._fingerprint:
             # Between two statements others may commit: what was read is whole if nothing changed meanwhile.
             self._fingerprint = fingerprint
@@ -68,7 +69,6 @@ class Rules:
         for name, problem in self.compiled.broken.items():
             log.error("%s cannot be used: %s", name, problem)
         self.pending = True
-        return True
 
     def _read(self, connection: Any, kind: Kind, model: type[BaseModel]) -> list[Any]:
         usable: list[Any] = []
@@ -108,117 +108,135 @@ def match_batch(rules: Rules, *, limit: int, now: Callable[[], datetime] = utc_n
     """
     with transaction() as connection:
         moment = now()
-        rules.refresh(connection)
-        waits = events.any_unmatched(connection) or states.any_due(connection, moment.timestamp())
-        if not (waits or rules.pending) or not cursors.lock(connection, states.LOCK, now=moment, wait=False):
+        if not (events.any_unmatched(connection) or states.any_due(connection, moment.timestamp())):
+            rules.refresh(connection)
+            if not rules.pending:
+                return Matched()
+        if not cursors.lock(connection, states.LOCK, now=moment, wait=False):
             return Matched()
-        # Whoever held the lock before may have used newer rules.
+        # Under the lock: whoever held it before may have used newer rules.
         rules.refresh(connection)
-        forgotten = states.forget_others(connection, rules.enabled) if rules.pending else []
-        decisions.record(connection, [one for place, body in forgotten for one in _forgotten(place, body, moment)])
-        engine, memory = engine_on(connection, rules, moment)
-        horizon = memory.horizon
-        until = None if horizon >= moment.timestamp() else datetime.fromtimestamp(horizon, UTC)
-        taken = events.take_unmatched(connection, limit, now=moment, recorded_until=until)
-        prepared = [engine.prepare(Arrival(one.seq, one.event, one.recorded_at.timestamp())) for one in taken]
-        memory.prefetch(place for one in prepared for place in one.places)
-        for one in prepared:
-            engine.take(one)
-        drained = len(taken) < limit
+        batch = Batch(connection, rules, moment)
+        if rules.pending:
+            gone = states.forget_others(connection, rules.enabled)
+            decisions.record(connection, [one for place, body in gone for one in _forgotten(place, body, moment)])
+        taken = batch.take(limit)
+        drained = taken < limit
         if drained:
-            engine.advance(min(horizon, moment.timestamp()))
-        if drained and rules.pending and until is None:
-            engine.expect(moment.timestamp())
-        made = write(connection, rules, engine, memory, moment)
-    if drained and until is None:
+            batch.engine.advance(batch.horizon)
+        if drained and rules.pending and not batch.more_due:
+            batch.engine.expect(moment.timestamp())
+        made = batch.write()
+    if drained and not batch.more_due:
         rules.pending = False
-    return Matched(len(taken), made)
+    return Matched(taken, made)
+
+
+class Batch:
+    """An engine on the store's states and events, in one transaction of whoever holds ``states.LOCK``."""
+
+    def __init__(self, connection: Any, rules: Rules, moment: datetime) -> None:
+        self._connection = connection
+        self._rules = rules
+        self._moment = moment
+        self._events: dict[int, Event] = {}
+        self.memory = states.StoredStates(connection, until=moment.timestamp())
+        #: Up to when all that is due is known here, and whether there is more.
+        self.horizon = self.memory.horizon
+        self.more_due = self.horizon < moment.timestamp()
+        self.engine = Engine(rules.compiled, self.memory, _hourly_limit, self._documents_of, moment.timestamp())
+
+    def take(self, limit: int) -> int:
+        """Take up to ``limit`` unmatched events; say how many there were."""
+        until = datetime.fromtimestamp(self.horizon, UTC) if self.more_due else None
+        taken = events.take_unmatched(self._connection, limit, now=self._moment, recorded_until=until)
+        self._events.update((one.seq, one.event) for one in taken)
+        prepared = [self.engine.prepare(Arrival(one.seq, one.event, one.recorded_at.timestamp())) for one in taken]
+        self.memory.prefetch(place for one in prepared for place in one.places)
+        for one in prepared:
+            self.engine.take(one)
+        return len(taken)
+
+    def write(self) -> int:
+        """Write what the engine said and remembers; return how many deliveries that made."""
+        made = [self._notification(one) for one in self.engine.planned]
+        notifications.create(self._connection, made, now=self._moment)
+        decisions.record(self._connection, [_decision(self._rules, one) for one in self.engine.decisions])
+        self.memory.save()
+        return sum(len(one.deliveries) for one in made)
+
+    def _documents_of(self, seqs: Sequence[int]) -> dict[int, dict[str, Any]]:
+        return {seq: event.to_dict() for seq, event in self._events_at(seqs).items()}
+
+    def _events_at(self, seqs: Sequence[int]) -> dict[int, Event]:
+        """Events by their places: those of the batch are at hand."""
+        missing = [seq for seq in seqs if seq not in self._events]
+        if missing:
+            self._events.update((seq, one.event) for seq, one in events.by_seq(self._connection, missing).items())
+        return {seq: self._events[seq] for seq in seqs if seq in self._events}
+
+    def _notification(self, planned: Planned) -> NewNotification:
+        context: dict[str, Any] = {}
+        if planned.facts:
+            context["facts"] = dict(planned.facts)
+        if len(planned.seqs) > 1:
+            context["seqs"] = list(planned.seqs)
+        if planned.event is None:
+            seq = planned.seqs[-1]
+        else:
+            events.record_one(self._connection, planned.event, now=datetime.fromtimestamp(planned.at, UTC))
+            seq = events.place_of(self._connection, planned.event)
+        acts = any(one.conn_id == AIRFLOW for one in planned.deliveries)
+        hops = self._hops(planned) if acts else 0
+        return NewNotification(
+            id=planned.id,
+            workspace=planned.rule.workspace,
+            rule=planned.rule.name,
+            rule_version=self._rules.version(planned.rule),
+            severity=planned.severity,
+            event_seq=seq,
+            kind=planned.kind,
+            alert_id=planned.alert,
+            members=planned.members,
+            context=context,
+            deliveries=tuple(
+                _delivery(planned.id, position, one, hops) for position, one in enumerate(planned.deliveries)
+            ),
+        )
+
+    def _hops(self, planned: Planned) -> int:
+        """Which action in a chain of events and actions a notification's actions are."""
+        event = planned.event or self._events_at(planned.seqs[-1:]).get(planned.seqs[-1])
+        return 1 if event is None else hops_of(self._connection, event) + 1
+
+
+def _delivery(notification_id: str, position: int, planned: PlannedDelivery, hops: int) -> NewDelivery:
+    options, muted = planned.options, planned.muted
+    if planned.conn_id == AIRFLOW:
+        options = {**options, "hops": hops}
+        if hops > config.max_hops():
+            limit = config.max_hops()
+            muted = muted or f"loop: {hops - 1} actions of rules led to this event; [ml_events] max_hops = {limit}"
+    return NewDelivery(
+        id=change_id("delivery", notification_id, planned.conn_id, position),
+        conn_id=planned.conn_id,
+        template=planned.template,
+        options=options,
+        muted=muted,
+        not_before=None if planned.not_before is None else datetime.fromtimestamp(planned.not_before, UTC),
+        fallback=planned.fallback,
+    )
 
 
 def _forgotten(place: Place, body: dict[str, Any], moment: datetime) -> Iterator[RecordedDecision]:
     """What becomes of firings that waited for a rule that was deleted or switched off."""
-    for _, seq, key, *_ in body.get("waiting", ()):
+    for seq, key in waiting_in(body):
         facts = {"why": "the rule was deleted or switched off"}
         yield RecordedDecision(seq, place.workspace, place.rule, 0, key, Outcome.FORGOTTEN, facts, None, moment)
 
 
-def engine_on(connection: Any, rules: Rules, moment: datetime) -> tuple[Engine, states.StoredStates]:
-    """An engine on the store's states. Its caller holds ``states.LOCK`` and calls :func:`write` at the end."""
-    memory = states.StoredStates(connection, until=moment.timestamp())
-
-    def document_of(seq: int) -> Mapping[str, Any] | None:
-        recorded = events.by_seq(connection, [seq]).get(seq)
-        return None if recorded is None else recorded.event.to_dict()
-
-    return Engine(rules.compiled, memory, _hourly_limit, document_of, moment.timestamp()), memory
-
-
 def _hourly_limit(workspace: str) -> int:
     return config.quota("notifications_per_hour", workspace)
-
-
-def write(connection: Any, rules: Rules, engine: Engine, memory: states.StoredStates, moment: datetime) -> int:
-    """Write what the engine said and remembers; return how many deliveries that made."""
-    made = [_notification(connection, rules, one) for one in engine.planned]
-    deliveries.create(connection, made, now=moment)
-    decisions.record(connection, [_decision(rules, one) for one in engine.decisions])
-    memory.save()
-    return sum(len(one.deliveries) for one in made)
-
-
-def _notification(connection: Any, rules: Rules, planned: Planned) -> NewNotification:
-    context: dict[str, Any] = {}
-    at = datetime.fromtimestamp(planned.at, UTC)
-    if planned.facts:
-        context["facts"] = dict(planned.facts)
-    if len(planned.seqs) > 1:
-        context["seqs"] = list(planned.seqs)
-    return NewNotification(
-        id=planned.id,
-        workspace=planned.rule.workspace,
-        rule=planned.rule.name,
-        rule_version=rules.version(planned.rule),
-        severity=planned.severity,
-        event_seq=planned.seqs[-1] if planned.event is None else _recorded(connection, planned.event, at),
-        kind=planned.kind,
-        alert_id=planned.alert,
-        members=planned.members,
-        context=context,
-        deliveries=tuple(
-            NewDelivery(
-                id=change_id("delivery", planned.id, one.conn_id, position),
-                conn_id=one.conn_id,
-                template=one.template,
-                options=one.options if hops is None else {**one.options, "hops": hops},
-                muted=one.muted if hops is None or hops <= config.max_hops() else one.muted or _cut(hops),
-                not_before=None if one.not_before is None else datetime.fromtimestamp(one.not_before, UTC),
-                fallback=one.fallback,
-            )
-            for position, one in enumerate(planned.deliveries)
-            for hops in (None if one.conn_id != AIRFLOW else _hops(connection, planned),)
-        ),
-    )
-
-
-def _hops(connection: Any, planned: Planned) -> int:
-    """Which action in a chain of events and actions a notification's actions are."""
-    event = planned.event
-    if event is None:
-        recorded = events.by_seq(connection, planned.seqs[-1:])
-        if not recorded:
-            return 1
-        event = recorded[planned.seqs[-1]].event
-    return hops_of(connection, event) + 1
-
-
-def _cut(hops: int) -> str:
-    return f"loop: {hops - 1} actions of rules led to this event; [ml_events] max_hops = {config.max_hops()}"
-
-
-def _recorded(connection: Any, event: Event, now: datetime) -> int:
-    """The place of an event that is recorded now, if it is not yet."""
-    events.record_one(connection, event, now=now)
-    return next(one.seq for one in events.find(connection, event.id) if one.event.source == event.source)
 
 
 def _decision(rules: Rules, decision: Decision) -> RecordedDecision:
@@ -250,7 +268,6 @@ def notify_directly(
     """
     notification_id = change_id("direct", event.workspace, name, event.source, event.id)
     new = events.record_one(connection, event)
-    seq = _recorded(connection, event, utc_now())
     made = tuple(
         NewDelivery(
             id=change_id("delivery", notification_id, conn_id, position),
@@ -266,8 +283,8 @@ def notify_directly(
         rule=name,
         rule_version=0,
         severity=severity,
-        event_seq=seq,
+        event_seq=events.place_of(connection, event),
         deliveries=made,
     )
-    deliveries.create(connection, [notification], now=utc_now())
+    notifications.create(connection, [notification], now=utc_now())
     return new, [one.id for one in made]

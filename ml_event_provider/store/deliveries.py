@@ -1,10 +1,10 @@
-"""Notifications, their deliveries and attempts; the leases by which dispatchers share the work."""
+"""Deliveries and their attempts; the leases by which dispatchers share the work."""
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,8 +13,9 @@ from sqlalchemy import and_, func, insert, or_, select, update
 from ml_event_provider.events.identity import change_id
 from ml_event_provider.exceptions import NotFound
 from ml_event_provider.store import schema
-from ml_event_provider.store.engine import become_writer, can_skip_locked, in_chunks, insert_new, utc_now
+from ml_event_provider.store.engine import become_writer, can_skip_locked, in_chunks, utc_now
 from ml_event_provider.store.events import RecordedEvent, by_seq
+from ml_event_provider.store.notifications import NewDelivery, deliver
 from ml_event_provider.store.schema import DeliveryState
 
 if TYPE_CHECKING:
@@ -31,39 +32,6 @@ _ATTEMPT = schema.attempt
 MOST_OTHERS = 20
 
 _UNFINISHED = (DeliveryState.PENDING, DeliveryState.FAILED)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewDelivery:
-    """A delivery to be made: one target of one notification."""
-
-    id: str
-    conn_id: str
-    template: str | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
-    #: Why it is not sent; and before which moment it is not.
-    muted: str = ""
-    not_before: datetime | None = None
-    #: Where it goes when the target never took it: ``conn_id``, ``template``, ``options``.
-    fallback: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewNotification:
-    """What one rule says about one event or several, with its deliveries."""
-
-    id: str
-    workspace: str
-    rule: str
-    rule_version: int
-    severity: str
-    event_seq: int
-    deliveries: tuple[NewDelivery, ...]
-    kind: str = "fired"
-    alert_id: str = ""
-    members: int = 1
-    #: ``facts``, and ``seqs`` of all events where there are several.
-    context: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Delivery(NamedTuple):
@@ -121,52 +89,6 @@ class Attempt(NamedTuple):
     outcome: str
     code: str
     reason: str
-
-
-def create(connection: Connection, notifications: Sequence[NewNotification], *, now: datetime) -> None:
-    """Create notifications and their deliveries; those that exist stay as they are."""
-    insert_new(
-        connection,
-        _NOTIFICATION,
-        [
-            {
-                "id": one.id,
-                "workspace": one.workspace,
-                "rule": one.rule,
-                "rule_version": one.rule_version,
-                "severity": one.severity,
-                "event_seq": one.event_seq,
-                "created_at": now,
-                "kind": one.kind,
-                "alert_id": one.alert_id,
-                "members": one.members,
-                "context": json.dumps(dict(one.context), ensure_ascii=False) if one.context else None,
-            }
-            for one in notifications
-        ],
-    )
-    insert_new(
-        connection,
-        _DELIVERY,
-        [_row(delivery, one.id, now) for one in notifications for delivery in one.deliveries],
-    )
-
-
-def _row(delivery: NewDelivery, notification_id: str, now: datetime) -> dict[str, Any]:
-    return {
-        "id": delivery.id,
-        "notification_id": notification_id,
-        "conn_id": delivery.conn_id,
-        "template": delivery.template,
-        "options": json.dumps(dict(delivery.options), ensure_ascii=False),
-        "state": DeliveryState.MUTED if delivery.muted else DeliveryState.PENDING,
-        "attempts": 0,
-        "next_attempt_at": None if delivery.muted else delivery.not_before or now,
-        "reason": delivery.muted[:1000],
-        "created_at": now,
-        "finished_at": now if delivery.muted else None,
-        "fallback": None if delivery.fallback is None else json.dumps(dict(delivery.fallback), ensure_ascii=False),
-    }
 
 
 def lease(connection: Connection, *, owner: str, limit: int, now: datetime, until: datetime) -> list[Delivery]:
@@ -255,15 +177,11 @@ def _fall_back(connection: Connection, ids: Sequence[str], owner: str, now: date
             _DELIVERY.c.id.in_(ids), _DELIVERY.c.lease_owner == owner, _DELIVERY.c.fallback.is_not(None)
         )
     )
-    rows = [
-        _row(
-            NewDelivery(id=change_id("fallback", row.id), **json.loads(row.fallback)),
-            row.notification_id,
-            now,
-        )
+    made = [
+        (row.notification_id, NewDelivery(id=change_id("fallback", row.id), **json.loads(row.fallback)))
         for row in dying
     ]
-    insert_new(connection, _DELIVERY, rows)
+    deliver(connection, made, now=now)
 
 
 def release(connection: Connection, *, owner: str) -> None:

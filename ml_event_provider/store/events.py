@@ -151,6 +151,12 @@ def find(connection: Connection, event_id: str) -> list[RecordedEvent]:
     return _readable(rows)
 
 
+def place_of(connection: Connection, event: Event) -> int:
+    """The place of a recorded event."""
+    query = select(_TABLE.c.seq).where(_TABLE.c.id == event.id, _TABLE.c.source == event.source)
+    return int(connection.execute(query).scalar_one())
+
+
 def by_seq(connection: Connection, seqs: Sequence[int]) -> dict[int, RecordedEvent]:
     """Events by their place."""
     found: dict[int, RecordedEvent] = {}

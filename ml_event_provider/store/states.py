@@ -10,6 +10,7 @@ from sqlalchemy import bindparam, delete, insert, or_, select, update
 
 from ml_event_provider.events.identity import change_id
 from ml_event_provider.exceptions import NotFound
+from ml_event_provider.rules.engine.firing import waiting_in
 from ml_event_provider.rules.engine.states import MemoryStates, Place
 from ml_event_provider.store import schema
 from ml_event_provider.store.engine import in_chunks, utc_now
@@ -212,7 +213,7 @@ def seqs_held(connection: Connection) -> set[int]:
     )
     found: set[int] = set()
     for body in _readable(row.body for row in rows):
-        found.update(seq for seq in (body.get("seq"), *(one[1] for one in body.get("waiting", ()))) if seq is not None)
+        found.update(seq for seq in (body.get("seq"), *(one for one, _ in waiting_in(body))) if seq is not None)
     return found
 
 

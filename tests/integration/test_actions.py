@@ -20,10 +20,10 @@ from sqlalchemy import Engine, delete, event, select, update
 
 from ml_event_provider.dispatch.actions import perform
 from ml_event_provider.sources.airflow import asset_updated_event, dag_run_event
-from ml_event_provider.store import airflow_tables, deliveries, events
+from ml_event_provider.store import airflow_tables, events, notifications
 from ml_event_provider.store.airflow_actions import GENERATIONS, hops_of, run_id_of
-from ml_event_provider.store.deliveries import NewDelivery, NewNotification
 from ml_event_provider.store.engine import transaction, utc_now
+from ml_event_provider.store.notifications import NewDelivery, NewNotification
 from ml_event_provider.targets import Outcome, Result
 from tests.integration.airflow_rows import BUNDLE, ago, orm_session
 from tests.integration.recorded import EVENT
@@ -610,7 +610,7 @@ def recorded_delivery() -> None:
             event_seq=recorded.seq,
             deliveries=tuple(NewDelivery(id=one, conn_id="airflow") for one in (DELIVERY, OTHER_DELIVERY)),
         )
-        deliveries.create(connection, [notification], now=utc_now())
+        notifications.create(connection, [notification], now=utc_now())
 
 
 def give_bundle_to_team(name: str) -> None:

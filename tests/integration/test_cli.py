@@ -13,7 +13,7 @@ from sqlalchemy import update
 from ml_event_provider.events.catalogue import EVENT_TYPES
 from ml_event_provider.exceptions import MlEventError
 from ml_event_provider.messages.preview import sample_events
-from ml_event_provider.store import definitions, deliveries, dispatchers, events, schema
+from ml_event_provider.store import definitions, deliveries, dispatchers, events, notifications, schema
 from ml_event_provider.store.engine import transaction, utc_now
 from ml_event_provider.store.schema import DeliveryState
 from tests.integration.recorded import EVENT, event
@@ -59,17 +59,17 @@ def deliver(*ids: str, state: DeliveryState = DeliveryState.DEAD) -> None:
         events.record(connection, [EVENT])
         (recorded,) = events.find(connection, EVENT.id)
         connection.execute(update(schema.event).values(matched_at=now))
-        deliveries.create(
+        notifications.create(
             connection,
             [
-                deliveries.NewNotification(
+                notifications.NewNotification(
                     id=f"n-{one}",
                     workspace="default",
                     rule=f"规则 {one}",
                     rule_version=1,
                     severity="error",
                     event_seq=recorded.seq,
-                    deliveries=(deliveries.NewDelivery(id=one, conn_id="inbox"),),
+                    deliveries=(notifications.NewDelivery(id=one, conn_id="inbox"),),
                 )
                 for one in ids
             ],

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from ml_event_provider.exceptions import NotFound
-from ml_event_provider.store import deliveries, events
-from ml_event_provider.store.deliveries import Delivery, NewDelivery, NewNotification, Settlement
+from ml_event_provider.store import deliveries, events, notifications
+from ml_event_provider.store.deliveries import Delivery, Settlement
 from ml_event_provider.store.engine import transaction
+from ml_event_provider.store.notifications import NewDelivery, NewNotification
 from ml_event_provider.store.schema import DeliveryState
 from tests.integration.airflow_rows import NOW
 from tests.integration.recorded import EVENT, event
@@ -37,7 +38,7 @@ def create(*names: str, now: datetime = NOW) -> None:
                 NewDelivery(id=name, conn_id=f"to_{name}", template="t.j2", options={"at": ["李雷"]}) for name in names
             ),
         )
-        deliveries.create(connection, [one], now=now)
+        notifications.create(connection, [one], now=now)
 
 
 def lease(owner: str = "a", *, now: datetime = NOW, limit: int = 100) -> list[str]:
@@ -336,6 +337,6 @@ def test_latest_filters_by_state_rule_and_event() -> None:
 
 def test_nothing_to_create_or_settle_does_nothing() -> None:
     with transaction() as connection:
-        deliveries.create(connection, [], now=NOW)
+        notifications.create(connection, [], now=NOW)
         deliveries.settle(connection, [], owner="a", now=NOW)
         assert deliveries.latest(connection) == []

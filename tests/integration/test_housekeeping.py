@@ -8,10 +8,11 @@ from itertools import chain, repeat
 import pytest
 from sqlalchemy import func, select
 
-from ml_event_provider.store import cursors, deliveries, dispatchers, events, retention, schema
-from ml_event_provider.store.deliveries import NewDelivery, NewNotification, Settlement
+from ml_event_provider.store import cursors, deliveries, dispatchers, events, notifications, retention, schema
+from ml_event_provider.store.deliveries import Settlement
 from ml_event_provider.store.engine import transaction
 from ml_event_provider.store.health import health
+from ml_event_provider.store.notifications import NewDelivery, NewNotification
 from ml_event_provider.store.schema import DeliveryState
 from tests.integration.airflow_rows import NOW, ago
 from tests.integration.recorded import event, recorded
@@ -103,7 +104,7 @@ def record(name: str, *, days: float, state: DeliveryState | None = None, matche
             event_seq=seq,
             deliveries=(NewDelivery(id=f"d-{name}", conn_id="c"),),
         )
-        deliveries.create(connection, [one], now=moment)
+        notifications.create(connection, [one], now=moment)
         deliveries.lease(connection, owner="a", limit=10, now=moment, until=moment + MINUTE)
         if state != DeliveryState.LEASED:
             settled = Settlement(

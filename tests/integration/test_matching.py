@@ -13,7 +13,7 @@ from sqlalchemy import Engine, update
 from ml_event_provider.dispatch import matching
 from ml_event_provider.dispatch.matching import Rules, match_batch, notify_directly
 from ml_event_provider.rules import RuleSet
-from ml_event_provider.store import definitions, deliveries, events, schema
+from ml_event_provider.store import definitions, deliveries, events, notifications, schema
 from ml_event_provider.store.engine import transaction
 from tests.integration.recorded import EVENT, event, recorded
 
@@ -238,7 +238,7 @@ def test_nothing_is_matched_where_the_deliveries_cannot_be_made(monkeypatch: pyt
         raise OSError("disk full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(deliveries, "create", fail)
+        patch.setattr(notifications, "create", fail)
         with pytest.raises(OSError, match="disk full"):
             match_batch(Rules(), limit=10)
     assert made() == []

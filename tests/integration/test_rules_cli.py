@@ -104,7 +104,7 @@ resource_groups:
 calendars:
   - {name: office, timezone: Europe/Berlin, days: mon-fri, closed: [12-25]}
 silences:
-  - {name: move, everything: true, reason: data centre moves, author: ana, ends_at: "2026-12-01T06:00:00Z"}
+  - {name: move, everything: true, reason: data centre moves, author: ana, ends_at: "2099-12-01T06:00:00Z"}
 rules:
   - name: money
     on: pipeline job failed
@@ -292,6 +292,21 @@ rules:
         "success": False,
         "three in a row": True,
     }
+
+
+def test_what_was_one_too_many_in_an_hour_is_explained(
+    ml_events: Command, file: File, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__ML_EVENTS__WORKSPACE_QUOTAS", '{"default": {"notifications_per_hour": 1}}')
+    config.forget()
+    ml_events("rules", "apply", "-f", file("busy.yaml", "{name: busy, on: pipeline job failed, targets: inbox}"))
+    moment = utc_now()
+    monkeypatch.setattr("ml_event_provider.dispatch.matching.utc_now", lambda: moment)
+    for number in range(2):
+        dag_run(number)
+    match()
+    assert "inbox: pending" in explained(ml_events, "e-0", "busy")
+    assert "quota: more than 1 notifications of this rule in one hour" in explained(ml_events, "e-1", "busy")
 
 
 def test_an_event_that_is_not_recorded_or_waits_says_so(ml_events: Command, file: File) -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import Engine, select, update
 
-from ml_event_provider.dispatch import alerts, matching
-from ml_event_provider.dispatch.matching import Rules, match_batch
+from ml_event_provider.dispatch import alerts
+from ml_event_provider.dispatch.matching import Batch, Rules, match_batch
 from ml_event_provider.events.model import Event
 from ml_event_provider.rules.engine import Engine as RuleEngine
 from ml_event_provider.store import cursors, definitions, deliveries, events, retention, schema, states
@@ -140,15 +140,15 @@ def test_what_is_awaited_from_the_beginning_is_noted_when_the_lock_is_free(airfl
 def test_what_is_awaited_from_the_beginning_is_noted_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     rules = Rules()
     put("silence", **AWAITED)
-    write = matching.write
+    write = Batch.write
 
     def boom(*_: Any) -> int:
         raise RuntimeError("deadlock")
 
-    monkeypatch.setattr(matching, "write", boom)
+    monkeypatch.setattr(Batch, "write", boom)
     with pytest.raises(RuntimeError, match="deadlock"):
         match_batch(rules, limit=5, now=lambda: START)
-    monkeypatch.setattr(matching, "write", write)
+    monkeypatch.setattr(Batch, "write", write)
     match(MINUTE, rules)
     match(5 * HOUR, rules)
     assert notifications() == [("silence", "fired", "absent", 1)]

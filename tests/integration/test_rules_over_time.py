@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import delete, select, update
 
-from ml_event_provider.dispatch import matching
-from ml_event_provider.dispatch.matching import Rules, match_batch
+from ml_event_provider.dispatch.matching import Batch, Rules, match_batch
 from ml_event_provider.events.model import Event
 from ml_event_provider.store import definitions, deliveries, events, retention, schema, states
 from ml_event_provider.store.definitions import Kind
@@ -302,16 +301,16 @@ def test_several_dispatchers_that_crash_tell_what_one_would_have_told(
 
     forget_all()
     chance = random.Random(11)
-    write, crashes = matching.write, []
+    write, crashes = Batch.write, []
 
-    def crashing(*arguments: Any) -> int:
-        made = write(*arguments)
+    def crashing(batch: Batch) -> int:
+        made = write(batch)
         if chance.random() < 0.3:
             crashes.append(1)
             raise KeyboardInterrupt("killed before the commit")
         return made
 
-    monkeypatch.setattr(matching, "write", crashing)
+    monkeypatch.setattr(Batch, "write", crashing)
     done = threading.Event()
     failures: list[BaseException] = []
 

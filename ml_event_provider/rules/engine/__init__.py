@@ -5,7 +5,8 @@ The dispatcher runs it on the store's states, a backtest on a dictionary.
 
 from __future__ import annotations
 
-from ml_event_provider.rules.engine.engine import Arrival, Engine, Prepared
+from ml_event_provider.rules.engine.arrival import Arrival, Prepared
+from ml_event_provider.rules.engine.engine import Engine
 from ml_event_provider.rules.engine.output import Decision, Kind, Outcome, Planned, PlannedDelivery
 from ml_event_provider.rules.engine.states import MemoryStates, Place, States
 

@@ -44,6 +44,11 @@ def context_of(rule: Rule, document: Mapping[str, Any], silences: Sequence[str])
     return context
 
 
+def waiting_in(body: Mapping[str, Any]) -> list[tuple[int | None, str]]:
+    """The events, with their keys, of the firings that wait in a group's state."""
+    return [(one[1], one[2]) for one in body.get("waiting", ()) if isinstance(one, list) and len(one) > 2]
+
+
 def shown(moment: float) -> str:
     """A moment as an RFC 3339 text."""
     return datetime.fromtimestamp(moment, UTC).isoformat()

@@ -63,8 +63,7 @@ class Outlet:
         hold = max((one.wait.total_seconds() for one in rule.inhibit), default=0.0)
         if group is None and not hold:
             return self.tell(rule, [firing], now)
-        alone = key_from([firing.kind, firing.seq, firing.key])
-        place = Place(rule.workspace, rule.name, "group", alone if group is None else firing.context.get("group", ""))
+        place = waiting_place(rule, firing)
         body = self._states.get(place) or {"waiting": [], "told_at": None, "flush_at": None}
         body["waiting"].append(list(firing))
         if body["flush_at"] is None:
@@ -79,21 +78,17 @@ class Outlet:
         self._states.put(place, body, body["flush_at"])
         return "waiting"
 
-    def fail(self, rule: Rule, seq: int | None, key: str, error: Exception, now: float, said: tuple[int, int]) -> None:
-        """A rule could not digest an event: forget what it said of it, ``said`` being how much there was before."""
-        del self.planned[said[0] :], self.decisions[said[1] :]
-        self.decide(rule, seq, key, Outcome.FAILED, {"error": type(error).__name__}, now)
-
     def flush(self, rule: Rule, place: Place, body: Body, now: float) -> bool:
         """A group's time has come: tell of what waits in it. One that stayed empty is forgotten."""
         waiting = [Firing(*one) for one in body["waiting"]]
         group = rule.grouping
+        heard = bool(waiting) and self.tell(rule, waiting, now)
         if not waiting or group is None:
             self._states.put(place, None)
         else:
             body.update(waiting=[], flush_at=None, told_at=now)
             self._states.put(place, body, now + group.interval.total_seconds())
-        return bool(waiting) and self.tell(rule, waiting, now)
+        return heard
 
     def tell(self, rule: Rule, firings: list[Firing], now: float, targets: Sequence[RuleTarget] | None = None) -> bool:
         """Make the notification of some firings, unless other events tell the same; say whether anybody hears of it."""
@@ -141,6 +136,13 @@ class Outlet:
                     self.decide(rule, firing.seq, firing.key, Outcome.INHIBITED, facts, now)
                     return True
         return False
+
+
+def waiting_place(rule: Rule, firing: Firing) -> Place:
+    """Where a firing waits: for others of its group, or alone for what may inhibit it."""
+    alone = rule.grouping is None
+    key = key_from([firing.kind, firing.seq, firing.key]) if alone else firing.context.get("group", "")
+    return Place(rule.workspace, rule.name, "group", key)
 
 
 def inhibitor(rule: Rule, number: int, values: str) -> Place:

@@ -34,21 +34,20 @@ class Planner:
         rules: RuleSet,
         states: States,
         hourly_limit: Callable[[str], int],
-        document_of: Callable[[int], Mapping[str, Any] | None],
+        documents_of: Callable[[Sequence[int]], Mapping[int, Mapping[str, Any]]],
     ) -> None:
         self._rules = rules
         self._states = states
         self._hourly_limit = hourly_limit
-        self._document_of = document_of
+        self._documents_of = documents_of
         #: The event that arrives now: which silences fit it has been asked already.
-        self.present: int | None = None
+        self.arriving: int | None = None
 
     def plan(
         self, rule: Rule, firings: Sequence[Firing], now: float, targets: Sequence[RuleTarget] | None
     ) -> tuple[Planned, list[Decision]]:
         """The notification of some firings, and what becomes of each. Silenced ones are left out if others are not."""
-        moment = datetime.fromtimestamp(now, UTC)
-        reasons = [self._silenced(rule, one, moment) for one in firings]
+        reasons = self._silenced(rule, firings, datetime.fromtimestamp(now, UTC))
         heard = [one for one, reason in zip(firings, reasons, strict=True) if not reason]
         muted, outcome = ("", Outcome.NOTIFIED) if heard else (reasons[-1], Outcome.SILENCED)
         if heard and self._over_quota(rule, now):
@@ -163,13 +162,19 @@ class Planner:
             and not hours.is_open(moment, self._rules.calendars(rule.workspace))
         )
 
-    def _silenced(self, rule: Rule, firing: Firing, moment: datetime) -> str:
-        """Which silence mutes a firing, in words."""
+    def _silenced(self, rule: Rule, firings: Sequence[Firing], moment: datetime) -> list[str]:
+        """Which silence mutes each firing, in words."""
+        if not self._rules.has_silences(rule.workspace):
+            return [""] * len(firings)
+        # Silences may have been made since the events of those that waited.
+        earlier = [one.seq for one in firings if one.seq is not None and one.seq != self.arriving]
+        documents = self._documents_of(earlier) if earlier else {}
+        return [self._silence(rule, one, documents, moment) for one in firings]
+
+    def _silence(self, rule: Rule, firing: Firing, documents: Mapping[int, Mapping[str, Any]], moment: datetime) -> str:
         known = [self._rules.silence(rule.workspace, name) for name in firing.context.get("silences", ())]
-        if (firing.seq is None or firing.seq != self.present) and self._rules.has_silences(rule.workspace):
-            # Silences may have been made since.
-            document = awaited(rule, firing.key) if firing.seq is None else self._document_of(firing.seq)
-            known += [] if document is None else self._rules.find(document).silences
+        document = awaited(rule, firing.key) if firing.seq is None else documents.get(firing.seq)
+        known += [] if document is None else self._rules.find(document).silences
         for silence in known:
             if silence is not None and silence.concerns(rule.name) and silence.covers(moment):
                 return f"silence {silence.name!r} of {silence.author}: {silence.reason}"

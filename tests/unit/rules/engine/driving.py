@@ -132,7 +132,7 @@ class Driver:
         self.engine = self._engine()
 
     def _engine(self) -> Engine:
-        return Engine(self.rules, self.states, lambda workspace: self.hourly_limit, self._documents.get)
+        return Engine(self.rules, self.states, lambda workspace: self.hourly_limit, lambda _: self._documents)
 
     @property
     def said(self) -> Said:

@@ -10,7 +10,6 @@ from typing import Final
 #: How many bits an address of each IP version has.
 BITS: Final = {4: 32, 6: 128}
 
-_DIGITS: Final = frozenset("0123456789")
 _NUMBER: Final = Struct(">I").unpack
 _V4 = re.compile(r"([0-9]+)\.([0-9]+)\.([0-9]+)\.([0-9]+)", re.ASCII)
 _V6 = re.compile(r"[0-9a-fA-F:]{2,45}", re.ASCII)
@@ -21,11 +20,13 @@ def address(text: str) -> tuple[int, int] | None:
 
     IPv4 parts are decimal, zeros before them count nothing.
     """
-    if text[:1] in _DIGITS and ":" not in text:
+    # It begins with a digit.
+    if "0" <= text < ":":
         try:
             return 4, _NUMBER(inet_pton(AF_INET, text))[0]
         except (OSError, ValueError):
-            return _with_zeros(text)
+            if ":" not in text:
+                return _with_zeros(text)
     if ":" in text and _V6.fullmatch(text):
         try:
             return 6, int.from_bytes(inet_pton(AF_INET6, text), "big")

@@ -130,14 +130,14 @@ def value_at(field: Field, event: Mapping[str, Any], known: Known) -> Plain:
             known[field.slot] = value
             return value
     value = event
-    for name, dotted, _ in field.steps:
+    for at, (name, dotted, _) in enumerate(field.steps):
         if type(value) is not dict:
-            value = _found(field, event, known) if isinstance(value, _CONTAINERS) else ABSENT
+            value = _found(field, value, at, known) if isinstance(value, _CONTAINERS) else ABSENT
             break
         if dotted:
             for other in dotted:
                 if other in value:
-                    found = known[field.slot] = _found(field, event, known)
+                    found = known[field.slot] = _found(field, value, at, known)
                     return found
         value = value.get(name, ABSENT)
     else:
@@ -145,14 +145,14 @@ def value_at(field: Field, event: Mapping[str, Any], known: Known) -> Plain:
         if kind is dict:
             value = ABSENT
         elif kind is not str and value is not ABSENT:
-            value = _found(field, event, known) if isinstance(value, _CONTAINERS) else plain(value)
+            value = _found(field, value, len(field.steps), known) if isinstance(value, _CONTAINERS) else plain(value)
     known[field.slot] = value
     return value  # type: ignore[no-any-return]
 
 
-def _found(field: Field, event: Mapping[str, Any], known: Known) -> Plain:
-    """The same for a path with arrays or dotted names."""
-    pairs = places(field, event)
+def _found(field: Field, value: Any, at: int, known: Known) -> Plain:
+    """The same for what stands at the first ``at`` names of the path, where arrays or dotted names follow."""
+    pairs = places(field, value, at)
     if not pairs:
         return ABSENT
     if len(pairs) == 1 and not pairs[0][1]:
@@ -166,7 +166,13 @@ def one_fulfils(condition: Condition, known: Known) -> bool:
     """Whether one of several values fulfils a condition, or may."""
     verdict: bool | None = known.get(condition)
     if verdict is None:
-        verdict = condition.absent or any(condition.accepts(value) for value, _ in known[condition.field])
+        verdict = condition.absent
+        if not verdict:
+            values, predicates = condition.values, condition.leaf.predicates
+            for value, _ in known[condition.field]:
+                if value in values or (predicates and condition.accepts(value)):
+                    verdict = True
+                    break
         known[condition] = verdict
     return verdict
 
@@ -176,12 +182,15 @@ def hold_together(groups: tuple[tuple[Condition, ...], ...], event: Mapping[str,
     return all(_group_holds(group, event, known) for group in groups)
 
 
+def _several(field: Field, event: Mapping[str, Any], known: Known) -> bool:
+    """Whether a field has several values, or one in an array."""
+    value = known.get(field.slot)
+    return (value_at(field, event, known) if value is None else value) is SEVERAL
+
+
 def _pairs(field: Field, event: Mapping[str, Any], known: Known) -> list[tuple[Plain, Place]]:
     """The values of a field with their places."""
-    value = known.get(field.slot)
-    if value is None:
-        value = value_at(field, event, known)
-    return known[field] if value is SEVERAL else [(value, ())]
+    return known[field] if _several(field, event, known) else [(known[field.slot], ())]
 
 
 def _compared(condition: Condition, event: Mapping[str, Any], known: Known) -> set[Place]:
@@ -202,13 +211,14 @@ def _group_holds(group: tuple[Condition, ...], event: Mapping[str, Any], known: 
     for condition in group:
         if condition.other is not None:
             options = _compared(condition, event, known)
+        elif not _several(condition.field, event, known):
+            # It holds, and goes with all others.
+            continue
         elif condition.absent:
-            places = {place for value, place in _pairs(condition.field, event, known) if value is not ABSENT}
-            if places:
-                absences.append(places)
+            absences.append({place for _, place in known[condition.field]})
             continue
         else:
-            options = {place for value, place in _pairs(condition.field, event, known) if condition.accepts(value)}
+            options = {place for value, place in known[condition.field] if condition.accepts(value)}
         if not options:
             return False
         choices.append(options)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 MAX_FIELDS: Final = 256
 MAX_ALTERNATIVES: Final = 1000
 MAX_DEPTH: Final = 100
+_COMBINATIONS: Final = frozenset({"$and", "$or"})
 
 
 class Leaf(NamedTuple):
@@ -98,7 +99,7 @@ class _Compiler:
         for name, value in found.items():
             if not isinstance(name, str):
                 raise InvalidPattern(where, f"the field name {shown(name)} must be a string; put it in quotes")
-            if name[:1] == "$" and (combined := self.combination(name, value, prefix, depth)) is not None:
+            if name in _COMBINATIONS and (combined := self.combination(name, value, prefix, depth)) is not None:
                 result = _both(where, result, combined)
             elif isinstance(value, list):
                 path = prefix + name
@@ -154,6 +155,8 @@ class _Compiler:
         self.count += 1
         if self.count > MAX_FIELDS:
             raise InvalidPattern(path, f"a pattern has at most {MAX_FIELDS} fields")
+        if len(elements) == 1 and type(elements[0]) is str and address(elements[0]) is None:
+            return [Leaf((elements[0],))]
         values: dict[Plain, None] = {}
         others: dict[Predicate, None] = {}
         for element in elements:

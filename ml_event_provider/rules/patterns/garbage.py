@@ -24,4 +24,8 @@ def search_paused(rules: int) -> Iterator[None]:
         yield
     finally:
         if pauses:
+            if not gc.get_freeze_count():
+                # All that is new counts as old: the next search need not look at it.
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()

@@ -48,6 +48,9 @@ class PersistentMap(Generic[V]):
 
     def changed(self, values: Mapping[Hashable, V]) -> PersistentMap[V]:
         """This map with other values at some keys; what is false, an empty tuple, removes the key."""
+        if not self._size:
+            known = {key: value for key, value in values.items() if value}
+            return PersistentMap(_spread([known], len(known)), len(known))
         shards, mask, size = self._shards.copy(), self._mask, self._size
         copied: set[int] = set()
         for key, value in values.items():

@@ -55,11 +55,11 @@ def follow_any(node: Node, value: Any, tables: list[Table], found: list[Alternat
             found += table.of_text(value) if isinstance(value, str) else table.of_other(value)
 
 
-def places(field: Field, event: Mapping[str, Any]) -> list[tuple[Plain, Place]]:
-    """All values of a field with their places."""
+def places(field: Field, document: Any, start: int = 0) -> list[tuple[Plain, Place]]:
+    """All values of a field with their places, in what stands at the first ``start`` names of its path."""
     found: list[tuple[Plain, Place]] = []
     steps = field.steps
-    todo: list[tuple[Any, int, Place]] = [(event, 0, ())]
+    todo: list[tuple[Any, int, Place]] = [(document, start, ())]
     while todo:
         value, at, place = todo.pop()
         while at < len(steps) and (type(value) is dict or (type(value) is not str and isinstance(value, Mapping))):
@@ -76,8 +76,14 @@ def places(field: Field, event: Mapping[str, Any]) -> list[tuple[Plain, Place]]:
         elif isinstance(value, _ARRAYS):
             # An event made in Python may have one list under two names.
             array = (field.path if at == len(steps) else steps[at][2]), len(place), id(value)
+            last = at == len(steps) - 1
             for index, item in enumerate(value):
-                todo.append((item, at, (*place, (array, index))))
+                there = (*place, (array, index))
+                inner = item.get(field.name) if last and type(item) is dict else None
+                if type(inner) is str:
+                    found.append((inner, there))
+                else:
+                    todo.append((item, at, there))
         elif at == len(steps) and value is not _MISSING and not isinstance(value, Mapping):
             found.append((plain(value), place))
     return found

@@ -107,8 +107,14 @@ class Edit:
     def _cost(self, condition: Condition) -> tuple[int, int]:
         """How many rules are found by a condition's keys; if equal, the field of more values is better."""
         usage = self.registry.usages[condition.field.slot]
-        # A missing field has no key.
-        cost = NEVER if condition.absent else usage.cost(condition.leaf, self._routes(condition))
+        values, predicates = condition.leaf
+        if condition.absent:
+            # A missing field has no key.
+            cost = NEVER
+        elif len(values) == 1 and not predicates:
+            cost = usage.values[values[0]]
+        else:
+            cost = usage.cost(condition.leaf, self._routes(condition))
         return cost, -len(usage.values) - len(usage.keys)
 
     def _rank(self, condition: Condition) -> tuple[int, int]:

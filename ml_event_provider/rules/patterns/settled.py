@@ -20,7 +20,7 @@ from ml_event_provider.rules.patterns.reader import follow, follow_any
 from ml_event_provider.rules.patterns.tree import Node, build
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
     from types import CodeType
 
     from ml_event_provider.rules.patterns.alternatives import Alternative, Branch, Bucket, Known
@@ -38,8 +38,12 @@ MAX_DOTS: Final = 16
 #: than the whole.
 MAX_PARTS: Final = 64
 MAX_GROWTH: Final = 4
+#: How many times as many keys all parts together may have as the whole; else they share one map.
+MAX_COPIES: Final = 1.5
 #: For which part of the alternatives another function need not look, to be worth it.
 MIN_GAIN: Final = 0.25
+#: More field names with dots than this are looked for all at once.
+FEW: Final = 2
 #: So many alternatives under one key are put into branches.
 MANY: Final = 5
 #: How the key of a string is written, for kinds that have one key.
@@ -124,19 +128,52 @@ def _parts(ways: Mapping[str, int], tables: list[Table], told: int, values: froz
     parts: dict[str | None, Maps] = {value: {slot: {} for slot in ways.values()} for value in (*values, None)}
     for slot in ways.values():
         for kind, known in tables[slot].maps.items():
-            target = {value: maps[slot].setdefault(kind, {}) for value, maps in parts.items()}
-            for key, bucket in known.items():
-                if len(bucket) == 1:
-                    for value in _allowed(bucket[0], told, parts):
-                        target[value][key] = bucket
-                    continue
-                split: dict[str | None, list[Alternative]] = {}
-                for alternative in bucket:
-                    for value in _allowed(alternative, told, parts):
-                        split.setdefault(value, []).append(alternative)
-                for value, found in split.items():
-                    target[value][key] = branched(found) if len(found) >= MANY else tuple(found)
+            everyones = sum([not _names(bucket[0], told) for bucket in known.values()])
+            if everyones * len(parts) <= MAX_COPIES * len(known):
+                split = _split(known.items(), told, parts)
+                for value, maps in parts.items():
+                    maps[slot][kind] = _quick(split[value])
+            else:
+                # The same for all: what is looked up for each event stays in the processor's caches.
+                shared = _quick({key: _bucket(bucket) for key, bucket in known.items()})
+                for maps in parts.values():
+                    maps[slot][kind] = shared
     return parts
+
+
+def _split(
+    known: Iterable[tuple[Hashable, tuple[Alternative, ...]]], told: int, parts: Iterable[str | None]
+) -> dict[str | None, dict[Hashable, Bucket]]:
+    """The alternatives under each key that can hold for each value of the field."""
+    split: dict[str | None, dict[Hashable, Bucket]] = {value: {} for value in parts}
+    for key, bucket in known:
+        if len(bucket) == 1:
+            for value in _allowed(bucket[0], told, split):
+                split[value][key] = bucket
+            continue
+        found: dict[str | None, list[Alternative]] = {}
+        for alternative in bucket:
+            for value in _allowed(alternative, told, split):
+                found.setdefault(value, []).append(alternative)
+        for value, some in found.items():
+            split[value][key] = _bucket(some)
+    return split
+
+
+def _quick(known: dict[Hashable, Bucket]) -> dict[Hashable, Bucket]:
+    """The same with a key that is no string, by which Python keeps the hashes of all keys side by side: that a key is
+    missing is seen without a look at others, which are far apart in memory."""
+    return {None: (), **known} if known else known
+
+
+def _bucket(alternatives: Sequence[Alternative]) -> Bucket:
+    """Alternatives under one key as a match takes them."""
+    return branched(alternatives) if len(alternatives) >= MANY else tuple(alternatives)
+
+
+def _names(alternative: Alternative, told: int) -> bool:
+    """Whether an alternative names values of a field."""
+    return any(check[0] == told for check in alternative.checks)
 
 
 def _allowed(alternative: Alternative, told: int, parts: Iterable[str | None]) -> Iterable[Any]:
@@ -216,6 +253,9 @@ class _Writer:
                 self.object(below, value, level + 2)
             self.line(level + 1, "else:")
             self.line(level + 2, f"follow_any({self.name(node.children[name])}, {value}, tables, found)")
+        if len(node.dotted) > FEW:
+            self.line(level, f"if not {document}.keys().isdisjoint({tuple(node.dotted)!r}):")
+            level += 1
         for name, below in node.dotted.items():
             self.line(level, f"if {name!r} in {document}:")
             self.line(level + 1, "known.clear()")
@@ -253,7 +293,9 @@ class _Writer:
             if kind == "=":
                 self.look_up(level, slot, value, known, value)
             elif kind == "~":
-                self.look_up(level, slot, value, known, f"floor(ldexp({value}, {-size}))")
+                exact = -1022 <= -size <= 1023
+                moved = f"{value} * {2.0**-size!r}" if exact else f"ldexp({value}, {-size})"
+                self.look_up(level, slot, value, known, f"floor({moved})")
         if table.low:
             self.line(level, f"found += {self.name(table.low)}.up_to({value})")
         if table.high:
@@ -261,7 +303,10 @@ class _Writer:
 
     def look_up(self, level: int, slot: int, value: str, known: dict[Hashable, Bucket], key: str) -> None:
         """Look up one key."""
-        self.line(level, f"bucket = {self.name(known.get)}({key})")
-        self.line(level, "if bucket:")
-        self.line(level + 1, "found += bucket")
+        buckets = self.name(known)
+        if not key.isidentifier():
+            self.line(level, f"key = {key}")
+            key = "key"
+        self.line(level, f"if {key} in {buckets}:")
+        self.line(level + 1, f"found += {buckets}[{key}]")
         self.line(level + 1, f"known[{slot}] = {value}")

@@ -181,13 +181,15 @@ class Batch:
             context["facts"] = dict(planned.facts)
         if len(planned.seqs) > 1:
             context["seqs"] = list(planned.seqs)
-        if planned.event is None:
+        event = planned.absent_event()
+        if event is None:
             seq = planned.seqs[-1]
         else:
-            events.record_one(self._connection, planned.event, now=datetime.fromtimestamp(planned.at, UTC))
-            seq = events.place_of(self._connection, planned.event)
+            events.record_one(self._connection, event, now=datetime.fromtimestamp(planned.at, UTC))
+            seq = events.place_of(self._connection, event)
+            self._events[seq] = event
         acts = any(one.conn_id == AIRFLOW for one in planned.deliveries)
-        hops = self._hops(planned) if acts else 0
+        hops = self._hops(seq) if acts else 0
         return NewNotification(
             id=planned.id,
             workspace=planned.rule.workspace,
@@ -204,9 +206,9 @@ class Batch:
             ),
         )
 
-    def _hops(self, planned: Planned) -> int:
-        """Which action in a chain of events and actions a notification's actions are."""
-        event = planned.event or self._events_at(planned.seqs[-1:]).get(planned.seqs[-1])
+    def _hops(self, seq: int) -> int:
+        """Which action in a chain of events and actions those of a notification about an event are."""
+        event = self._events_at([seq]).get(seq)
         return 1 if event is None else hops_of(self._connection, event) + 1
 
 

@@ -13,18 +13,27 @@ creation time beside ``run_id`` and ``clear_number`` for the same reason.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from uuid import UUID, uuid5
+from hashlib import sha1
+from uuid import UUID
 
 NAMESPACE = UUID("6d6c6576-656e-5473-8000-000000000001")
+_START = NAMESPACE.bytes
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def change_id(*parts: object) -> str:
     """The id of the change that ``parts`` name, outermost first. ``None`` differs from ``""``."""
-    # Length prefixes keep ("a", "bc") and ("ab", "c") apart.
-    texts = ("-" if part is None else f"{len(str(part))}:{part}" for part in parts)
+    texts = []
+    for part in parts:
+        text = str(part)
+        # Length prefixes keep ("a", "bc") and ("ab", "c") apart.
+        texts.append("-" if part is None else f"{len(text)}:{text}")
     # Half a surrogate pair cannot be UTF-8; the length keeps its escape apart from the same letters.
-    return str(uuid5(NAMESPACE, "/".join(texts).encode("utf-8", "backslashreplace").decode()))
+    name = "/".join(texts).encode("utf-8", "backslashreplace")
+    # As uuid.uuid5, in a third of its time: each event, alert and delivery asks for one.
+    found = sha1(_START + name, usedforsecurity=False).hexdigest()
+    variant = "89ab"[int(found[16], 16) & 3]
+    return f"{found[:8]}-{found[8:12]}-5{found[13:16]}-{variant}{found[17:20]}-{found[20:32]}"
 
 
 def task_try_id(workspace: str, try_uuid: UUID | str, state: str, repetition: int = 0) -> str:

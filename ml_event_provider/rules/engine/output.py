@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from ml_event_provider.rules.engine.absent import absent_event
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -65,8 +67,8 @@ class PlannedDelivery:
 class Planned:
     """A notification to be made.
 
-    ``seqs`` are the places of its events in the store, newest last. Where there is none, because the absence of
-    events is what it is about, ``event`` is to be recorded for it.
+    ``seqs`` are the places of its events in the store, newest last. There is none where the absence of events is what
+    it is about: ``absent_at`` says since when.
     """
 
     id: str
@@ -75,13 +77,17 @@ class Planned:
     severity: str
     at: float
     seqs: tuple[int, ...]
-    event: Event | None
+    absent_at: float | None
     alert: str
     key: str
     facts: Mapping[str, Any]
     deliveries: tuple[PlannedDelivery, ...]
     #: Of all members; only the newest are named by ``seqs``.
     members: int = 1
+
+    def absent_event(self) -> Event | None:
+        """The event to be recorded for the absence of others, where that is what it is about."""
+        return None if self.absent_at is None else absent_event(self.rule, self.key, self.absent_at, self.facts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from ml_event_provider.events.identity import change_id
-from ml_event_provider.rules.engine.absent import absent_event, awaited
+from ml_event_provider.rules.engine.absent import awaited
 from ml_event_provider.rules.engine.output import Decision, Kind, Outcome, Planned, PlannedDelivery
 from ml_event_provider.rules.engine.states import Place
 from ml_event_provider.rules.model import SEVERITIES
@@ -82,7 +82,6 @@ class Planner:
         # Of several kinds, a firing is what counts: only where one is among them, actions follow.
         kind = Kind.FIRED if any(one.kind == Kind.FIRED for one in firings) else Kind(newest.kind)
         seqs = [one.seq for one in firings if one.seq is not None]
-        event = None if seqs else absent_event(rule, newest.key, newest.time, newest.facts)
         severity = "info" if kind is Kind.RESOLVED else str(rule.severity)
         facts: dict[str, Any] = dict(newest.facts)
         if len(firings) > 1:
@@ -115,7 +114,7 @@ class Planner:
             severity=severity,
             at=now,
             seqs=tuple(dict.fromkeys(seqs))[-MAX_NAMED:],
-            event=event,
+            absent_at=None if seqs else newest.time,
             alert=newest.alert,
             key=newest.key,
             facts=facts,

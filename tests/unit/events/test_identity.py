@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_event_provider.events.identity import change_id, dag_run_id, model_version_id, task_try_id
+from ml_event_provider.events.identity import NAMESPACE, change_id, dag_run_id, model_version_id, task_try_id
 
 CREATED = datetime(2026, 11, 1, 12, 0, 0, 123_457, tzinfo=UTC)
 TRY = "01890a5d-ac96-774b-bcce-b302099a8057"
@@ -39,6 +39,11 @@ TRY = "01890a5d-ac96-774b-bcce-b302099a8057"
 def test_ids_are_the_same_for_ever(made: str, expected: str) -> None:
     assert made == expected
     assert UUID(made).version == 5
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_an_id_is_a_uuid_of_version_5(text: str) -> None:
+    assert change_id(text) == str(uuid5(NAMESPACE, f"{len(text)}:{text}"))
 
 
 PARTS = st.lists(st.none() | st.text(st.sampled_from("a1:/-"), max_size=4), max_size=4)

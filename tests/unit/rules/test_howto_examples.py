@@ -168,7 +168,8 @@ def said(planned: Planned, now: datetime) -> str:
     """A notification in the words of a story."""
     moment = "" if planned.at == now.timestamp() else f"at {_shown(planned.at)} already "
     many = f" {planned.members} \N{MULTIPLICATION SIGN}" if planned.members > 1 else ""
-    about = f" without {', '.join(map(str, planned.event.data['key'])) or 'any'}" if planned.event else ""
+    absent = planned.absent_event()
+    about = f" without {', '.join(map(str, absent.data['key'])) or 'any'}" if absent else ""
     whom = ", ".join(_delivery(one) for one in planned.deliveries) or "nobody"
     return f"{moment}{planned.kind}{many}{about}: {whom}"
 

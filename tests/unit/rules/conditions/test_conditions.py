@@ -139,7 +139,7 @@ def test_expected_keys_are_awaited_from_the_beginning() -> None:
     condition = {"absence": {"within": 30, "wait": 10, "expect": ["a", "z"]}}
     said = run(RULE | {"condition": condition}, [hit(1, 3)], until=6)
     assert [(tick_of(one.at), one.key) for one in said.planned] == [(4, '["z"]')]
-    event = said.planned[0].event
+    event = said.planned[0].absent_event()
     assert event is not None
     assert (event.type, event.data["key"], event.subject) == ("ml.event.absent", ["z"], "z")
 

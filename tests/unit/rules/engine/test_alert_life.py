@@ -169,7 +169,7 @@ def test_an_absence_is_said_again_as_an_absence_after_an_event_ended_another() -
         ("fired", 5, ()),
         ("repeated", 6, ()),
     ]
-    absent = [one.event for one in said.planned if one.event is not None]
+    absent = [event for one in said.planned if (event := one.absent_event()) is not None]
     assert [event.type for event in absent] == ["ml.event.absent"] * 4
     assert len({event.id for event in absent}) == 4
 

@@ -78,9 +78,10 @@ def test_what_is_said_is_whole(rule: dict[str, Any], arrivals: list[Arrival], si
 
     for planned in said.planned:
         json.dumps([planned.facts, [one.options for one in planned.deliveries]], allow_nan=False)
-        assert (planned.event is None) == bool(planned.seqs)
-        if planned.event is not None:
-            planned.event.to_json()
+        absent = planned.absent_event()
+        assert (absent is None) == bool(planned.seqs)
+        if absent is not None:
+            absent.to_json()
         if planned.kind is not Kind.FIRED:
             assert "airflow" not in {one.conn_id for one in planned.deliveries}
     for decision in said.decisions:

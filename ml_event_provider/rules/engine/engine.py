@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from ml_event_provider.rules.conditions import Observation
@@ -20,7 +19,7 @@ from ml_event_provider.rules.fields import value_at
 from ml_event_provider.rules.resources import key_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from ml_event_provider.rules.engine.states import Body, States
     from ml_event_provider.rules.model import Rule
@@ -83,7 +82,7 @@ class Engine:
             places = [Place(rule.workspace, rule.name, "alert", key) for key in sorted(rule.expected)]
             self._states.prefetch(places)
             for place in places:
-                with self._guarded(rule, place, [(None, place.key)]):
+                with _Guard(self, rule, place, [(None, place.key)]):
                     self._expect(rule, place, now)
 
     def _expect(self, rule: Rule, place: Place, now: float) -> None:
@@ -106,7 +105,7 @@ class Engine:
         for place, roles in sorted(found.roles.items()):
             rule = self._rules.get(*place)
             if rule is not None:
-                with self._guarded(rule, None, [(arrival.seq, "")]):
+                with _Guard(self, rule, None, [(arrival.seq, "")]):
                     key = "" if rule.is_plain else key_of(document, rule.by)
                     steps.append((rule, roles, key, context_of(rule, document, silences)))
         return Prepared(arrival, document, steps)
@@ -118,7 +117,7 @@ class Engine:
         self._outlet.planner.arriving = prepared.arrival.seq
         for rule, roles, key, context in prepared.steps:
             place = Place(rule.workspace, rule.name, "alert", key)
-            with self._guarded(rule, place, [(prepared.arrival.seq, key)]):
+            with _Guard(self, rule, place, [(prepared.arrival.seq, key)]):
                 self._step(rule, roles, prepared, place, context)
 
     def advance(self, now: float) -> None:
@@ -135,26 +134,28 @@ class Engine:
                 self._states.put(place, body, max(self.clock, now) + AWAY)
             else:
                 about = waiting_in(body) if place.role == "group" else [(body.get("seq"), place.key)]
-                with self._guarded(rule, place, about):
+                with _Guard(self, rule, place, about):
                     self._due(rule, place, body)
         self.clock = max(self.clock, now)
 
-    @contextmanager
-    def _guarded(self, rule: Rule, place: Place | None, about: Sequence[tuple[int | None, str]]) -> Iterator[None]:
-        """One rule must not hold up the others: what it cannot digest is logged, noted for the events that it is about,
-        and what it remembers there is forgotten, since that may be the cause."""
-        said = len(self.planned), len(self.decisions)
-        try:
-            yield
-        except Exception as error:
-            named = ", ".join(f"event {seq or 'awaited'} of key {key!r}" for seq, key in about)
-            log.exception("Rule %s of workspace %s could not digest %s", rule.name, rule.workspace, named)
-            del self.planned[said[0] :], self.decisions[said[1] :]
-            self._outlet.heard.clear()
-            for seq, key in about:
-                self._outlet.decide(rule, seq, key, Outcome.FAILED, {"error": type(error).__name__}, self.clock)
-            if place is not None:
-                self._states.put(place, None)
+    def failed(
+        self,
+        error: Exception,
+        rule: Rule,
+        place: Place | None,
+        about: Sequence[tuple[int | None, str]],
+        said: tuple[int, int],
+    ) -> None:
+        """One rule could not digest something, after so many notifications and decisions: log it, note it for the
+        events that it is about, and forget what is remembered there, which may be the cause."""
+        named = ", ".join(f"event {seq or 'awaited'} of key {key!r}" for seq, key in about)
+        log.error("Rule %s of workspace %s could not digest %s", rule.name, rule.workspace, named, exc_info=error)
+        del self.planned[said[0] :], self.decisions[said[1] :]
+        self._outlet.heard.clear()
+        for seq, key in about:
+            self._outlet.decide(rule, seq, key, Outcome.FAILED, {"error": type(error).__name__}, self.clock)
+        if place is not None:
+            self._states.put(place, None)
 
     def _due(self, rule: Rule, place: Place, body: Body) -> None:
         """Do what a state is due for."""
@@ -257,3 +258,24 @@ class Engine:
         """The alert's state; a new one where the rule's condition was changed since."""
         body = self._states.get(place)
         return body if body is not None and body["form"] == rule.form else alerts.begin(rule, self.clock)
+
+
+class _Guard:
+    """Keeps one rule from holding up the others: what it raises here is noted, and goes no further."""
+
+    __slots__ = ("_about", "_engine", "_place", "_rule", "_said")
+
+    def __init__(
+        self, engine: Engine, rule: Rule, place: Place | None, about: Sequence[tuple[int | None, str]]
+    ) -> None:
+        self._engine, self._rule, self._place, self._about = engine, rule, place, about
+        self._said = len(engine.planned), len(engine.decisions)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        self._engine.failed(error, self._rule, self._place, self._about, self._said)
+        return True

@@ -118,7 +118,7 @@ def branched(alternatives: Iterable[Alternative], depth: int = 0) -> Bucket:
 
 def value_at(field: Field, event: Mapping[str, Any], known: Known) -> Plain:
     """The value of a field that is not known yet, or ``SEVERAL``."""
-    # Most are strings in the event or in an object of it.
+    # Most are plain values in the event or in an object of it.
     document: Any = event
     if field.outer is not None and field.path not in event:
         document = event.get(field.outer)
@@ -126,9 +126,13 @@ def value_at(field: Field, event: Mapping[str, Any], known: Known) -> Plain:
         document = None
     if type(document) is dict and field.name in document:
         value: Any = document[field.name]
-        if type(value) is str:
+        kind = type(value)
+        if kind is str:
             known[field.slot] = value
-            return value
+            return value  # type: ignore[no-any-return]
+        if kind is int or kind is float or kind is bool:
+            value = known[field.slot] = plain(value)
+            return value  # type: ignore[no-any-return]
     value = event
     for at, (name, dotted, _) in enumerate(field.steps):
         if type(value) is not dict:

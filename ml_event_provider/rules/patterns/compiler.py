@@ -150,7 +150,7 @@ class _Compiler:
         """What a field must be, as alternatives: one but for those that exclude or do not fit each other."""
         if not elements:
             raise InvalidPattern(path, "an empty list matches nothing; write the allowed values")
-        if path.count(".") > MAX_DEPTH:
+        if len(path) > MAX_DEPTH and path.count(".") > MAX_DEPTH:
             raise InvalidPattern(path[:60], f"a path has at most {MAX_DEPTH} dots")
         self.count += 1
         if self.count > MAX_FIELDS:

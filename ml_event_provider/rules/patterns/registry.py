@@ -52,7 +52,8 @@ class Edit:
         #: What is registered otherwise than in the tables: by slot, kind and size, and what.
         self._buckets: dict[int, dict[tuple[str, int], dict[Any, list[Alternative]]]] = {}
         self._added: list[tuple[str, list[tuple[tuple[Condition, ...], ...]]]] = []
-        self._crowded: dict[tuple[int, Key], None] = {}
+        #: How many rules use a condition since, which is yet to be counted.
+        self._uses: dict[Condition, int] = {}
         #: The routes of conditions, which are asked for twice.
         self._known: dict[Condition, list[list[Route]]] = {}
 
@@ -81,10 +82,15 @@ class Edit:
         return True
 
     def finish(self) -> None:
-        """Register what was added, as everything is counted, and write the tables."""
+        """Count and then register what was added, and write the tables."""
+        crowded: dict[tuple[int, Key], None] = {}
         # Rules share many conditions.
+        for condition, uses in self._uses.items():
+            slot = condition.field.slot
+            keys = self.registry.usages[slot].count(condition.leaf, self._routes(condition), uses)
+            crowded.update([((slot, key), None) for key in keys])
         cost, rank = cache(self._cost), cache(self._rank)
-        for slot, key in self._crowded:
+        for slot, key in crowded:
             for alternative in [*self._bucket(slot, key)]:
                 self._move(alternative, cost, rank)
         rules, register = self.registry.rules, self._register
@@ -182,7 +188,7 @@ class Edit:
         return bucket
 
     def _condition(self, path: str, leaf: compiler.Leaf) -> Condition:
-        """The condition of a leaf, counted once more."""
+        """The condition of a leaf, used once more."""
         slot = self.registry.slots.get(path)
         usage = self._usage(path) if slot is None else self.registry.usages[slot]
         condition = usage.conditions.get(leaf)
@@ -194,9 +200,7 @@ class Edit:
                 other = compared.field
             condition = usage.conditions[leaf] = Condition(usage.field, leaf, other)
         condition.uses += 1
-        crowded = usage.count(leaf, self._routes(condition) if leaf.predicates else (), 1)
-        if crowded:
-            self._crowded.update([((usage.field.slot, key), None) for key in crowded])
+        self._uses[condition] = self._uses.get(condition, 0) + 1
         return condition
 
     def _release(self, condition: Condition) -> None:

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from ml_event_provider.rules.patterns.tree import Field
     from ml_event_provider.rules.patterns.values import Plain
 
-#: When so many rules use a key, those registered under it are looked at again.
-_CROWDED: Final = frozenset({16, 256, 4096, 65_536})
+#: When the rules that use a key need so many more bits to be counted, those registered under it are looked at again:
+#: at 16, 256, 4,096, ….
+_CROWDED: Final = 4
 #: What a key without selectivity costs, in rules: more than any that has some.
 _HOPELESS: Final = 1 << 40
 _ONE_SIDED: Final = 16
@@ -38,14 +39,14 @@ class Usage:
         self.keys: dict[int, int] = {}
 
     def count(self, leaf: Leaf, routes: Iterable[Iterable[Route]], change: int) -> list[Key]:
-        """Count the keys of a leaf that came or goes; those that are used by many since then."""
+        """Count the keys of a leaf that so many rules more use, or less; those that are used by many since then."""
         crowded: list[Key] = []
         values = self.values
         for value in leaf.values:
             number = values[value] = values.get(value, 0) + change
             if not number:
                 del values[value]
-            elif number in _CROWDED:
+            elif number > 15 and _is_crowded(number - change, number):
                 crowded.append(("=", 0, value))
         keys = self.keys
         for ways in routes:
@@ -58,7 +59,7 @@ class Usage:
                     number = keys[counted] = keys.get(counted, 0) + change
                     if not number:
                         del keys[counted]
-                    elif number in _CROWDED:
+                    elif number > 15 and _is_crowded(number - change, number):
                         crowded.append(key)
         return crowded
 
@@ -97,3 +98,7 @@ class Usage:
                 size = len(what) if isinstance(what, str) else 8
                 cost += 2 * self.keys[hash(key)] + 16 // (1 + size)
         return cost
+
+
+def _is_crowded(before: int, now: int) -> bool:
+    return (now.bit_length() - 1) // _CROWDED > (max(before, 1).bit_length() - 1) // _CROWDED

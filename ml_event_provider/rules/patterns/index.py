@@ -7,7 +7,7 @@
    few alternatives or to none (``table``).
 4. The other conditions of these alternatives are asked, and only then are their fields read (``alternatives``).
 5. After some matches without a change, step 3 is done by functions written for the rules, one for each type of
-   event, that give only the alternatives for that type (``settled``).
+   event, that look up only what rules for that type ask (``settled``).
 
 What ``match`` reads never changes: ``add`` and ``remove`` publish a new snapshot that shares all that they did
 not touch (``registry``, ``persistent``).

@@ -172,14 +172,15 @@ def _bucket(alternatives: Sequence[Alternative]) -> Bucket:
 
 
 def _names(alternative: Alternative, told: int) -> bool:
-    """Whether an alternative names values of a field."""
-    return any(check[0] == told for check in alternative.checks)
+    """Whether an alternative names the values that a field may have."""
+    return any(slot == told and test is None for slot, _, test, _ in alternative.checks)
 
 
 def _allowed(alternative: Alternative, told: int, parts: Iterable[str | None]) -> Iterable[Any]:
-    """The parts in which an alternative can hold: those of the values that it names, or all."""
-    for slot, values, _, _ in alternative.checks:
-        if slot == told:
+    """The parts in which an alternative can hold: those of the values that it names, or all, where it names none or
+    asks in other ways, too."""
+    for slot, values, test, _ in alternative.checks:
+        if slot == told and test is None:
             return values
     return parts
 

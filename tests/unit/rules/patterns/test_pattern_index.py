@@ -37,12 +37,13 @@ def expected(rules: dict[str, dict[str, Any]], event: dict[str, Any]) -> set[str
     return {name for name, pattern in rules.items() if naive_matcher.matches(pattern, event)}
 
 
-@pytest.fixture(autouse=True, params=["at first", "settled"])
+@pytest.fixture(autouse=True, params=["at first", "settled", "shared"])
 def how(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """How events are read: as after a change, or by functions written for the rules, split as far as can be."""
-    settled: bool = request.param == "settled"
-    monkeypatch.setattr(index_module, "SETTLES_AFTER", -1 if settled else 1 << 40)
+    """How events are read: as after a change, or by functions written for the rules, split as far as can be or with
+    maps that all of them share."""
+    monkeypatch.setattr(index_module, "SETTLES_AFTER", 1 << 40 if request.param == "at first" else -1)
     monkeypatch.setattr(settled_module, "MAX_GROWTH", 1000)
+    monkeypatch.setattr(settled_module, "MAX_COPIES", 1000 if request.param == "settled" else -1)
     monkeypatch.setattr(settled_module, "MIN_GAIN", 0)
     monkeypatch.setattr(settled_module, "MANY", 1)
     return str(request.param)
@@ -96,12 +97,18 @@ def test_rules_that_come_and_go_match_as_the_naive_matcher_does(data: st.DataObj
 @PROFILE
 @given(data=st.data())
 def test_rules_told_apart_by_a_type_match_as_the_naive_matcher_does(data: st.DataObject) -> None:
-    """Most rules name one of few types; an event may have another, none, several, or no text."""
+    """Most rules name one of few types, some ask for it otherwise; an event may have another, none, several, or no
+    text."""
     kind = st.sampled_from(["x", "y", "z"])
+    asked = st.one_of(
+        kind,
+        kind,
+        st.sampled_from([{"anything-but": ["x"]}, {"prefix": "x"}, {"wildcard": "*y*"}, {"equals-ignore-case": "Z"}]),
+    )
     rules: dict[str, dict[str, Any]] = {}
     drawn = data.draw(st.lists(patterns().filter(usable), min_size=4, max_size=8))
     for number, pattern in enumerate(drawn):
-        types = data.draw(st.one_of(st.lists(kind, min_size=1, max_size=2), st.none()))
+        types = data.draw(st.one_of(st.lists(asked, min_size=1, max_size=2), st.none()))
         rules[f"rule-{number}"] = pattern if types is None else {**pattern, "type": types}
     index = PatternIndex(rules)
     for pattern in drawn[:4]:

@@ -30,7 +30,7 @@ def change_id(*parts: object) -> str:
         texts.append("-" if part is None else f"{len(text)}:{text}")
     # Half a surrogate pair cannot be UTF-8; the length keeps its escape apart from the same letters.
     name = "/".join(texts).encode("utf-8", "backslashreplace")
-    # As uuid.uuid5, in a third of its time: each event, alert and delivery asks for one.
+    # As uuid.uuid5, in half of its time: each event, alert and delivery asks for one.
     found = sha1(_START + name, usedforsecurity=False).hexdigest()
     variant = "89ab"[int(found[16], 16) & 3]
     return f"{found[:8]}-{found[8:12]}-5{found[13:16]}-{variant}{found[17:20]}-{found[20:32]}"

@@ -341,6 +341,21 @@ def test_a_large_update_leaves_the_search_for_garbage_as_it_was(enabled: bool, p
         (gc.enable if before else gc.disable)()
 
 
+@pytest.mark.parametrize("frozen", [True, False])
+def test_what_the_process_keeps_from_the_search_for_garbage_stays_so(frozen: bool) -> None:
+    """As a process does that forks others, so that they share its memory."""
+    gc.unfreeze()
+    if frozen:
+        gc.freeze()
+    kept = gc.get_freeze_count()
+    try:
+        PatternIndex({f"rule-{number}": {"a": [str(number)]} for number in range(600)})
+        # Some of it may end meanwhile.
+        assert gc.get_freeze_count() > kept * 0.9 if frozen else gc.get_freeze_count() == 0
+    finally:
+        gc.unfreeze()
+
+
 @pytest.mark.parametrize("count", [3, 200])
 def test_an_index_that_settled_sees_later_changes(count: int) -> None:
     """It settles anew, also with more fields than functions are written for."""

@@ -5,4 +5,4 @@ it, ``messages`` render the notification, ``dispatch`` delivers it to a target (
 everything in Airflow's metadata database.
 """
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"

@@ -19,7 +19,7 @@ def list_deliveries(args: Any) -> None:
     """Print the newest deliveries."""
     with transaction() as connection:
         found = deliveries.latest(connection, state=args.state, rule=args.rule, limit=args.limit)
-    columns = ("created_at", "state", "rule", "conn_id", "event", "attempts", "code", "reason", "id")
+    columns = ("created_at", "state", "rule", "target", "event", "attempts", "code", "reason", "id")
     show_rows([_row(one) for one in found], columns, args.output, empty="no deliveries")
 
 
@@ -46,7 +46,7 @@ def retry(args: Any) -> None:
 
 
 def _row(one: Delivery) -> dict[str, Any]:
-    row = one._asdict()
+    row = {**one._asdict(), "target": one.target}
     recorded = row.pop("recorded")
     row["event"] = f"{recorded.event.type} {recorded.event.subject}" if recorded else "(pruned)"
     row["event_id"] = recorded.event.id if recorded else None

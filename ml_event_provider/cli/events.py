@@ -43,8 +43,8 @@ def show(args: Any) -> None:
     for one in found:
         print(json.dumps(one.event.to_dict(), indent=2, ensure_ascii=False))
     show_rows(
-        [one._asdict() for one in made],
-        ("rule", "conn_id", "state", "attempts", "code", "id"),
+        [{**one._asdict(), "target": one.target} for one in made],
+        ("rule", "target", "state", "attempts", "code", "id"),
         "table",
         empty="no rule matched it" if found[0].matched_at else "not matched yet",
     )

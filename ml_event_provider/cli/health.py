@@ -19,5 +19,7 @@ def show(args: Any) -> int:
         print(found["status"])
         for problem in found["problems"]:
             print(f"- {problem}")
+        for notice in found["notices"]:
+            print(f"- (notice) {notice}")
         print(f"{len(found['dispatchers'])} dispatcher(s), {found['unmatched_events']} event(s) to match")
     return 0 if found["status"] == "healthy" else 1

@@ -14,7 +14,6 @@ from ml_event_provider.dispatch.actions import perform
 from ml_event_provider.exceptions import TemplateProblem, UnknownTarget
 from ml_event_provider.messages import Renderer
 from ml_event_provider.messages.about import About
-from ml_event_provider.rules.engine.planning import AIRFLOW
 from ml_event_provider.store.deliveries import Delivery, Settlement
 from ml_event_provider.store.engine import utc_now
 from ml_event_provider.store.schema import DeliveryState
@@ -100,14 +99,14 @@ class Sender:
         if delivery.recorded is None:
             return Result.refused("no event", "the delivery's event was pruned")
         event = delivery.recorded.event
-        if delivery.conn_id == AIRFLOW and "action" in delivery.options:
+        if delivery.action is not None:
             return perform(
-                delivery.options["action"],
+                delivery.action["action"],
                 event=event,
                 delivery_id=delivery.id,
                 rule=delivery.rule,
                 workspace=delivery.workspace,
-                hops=int(delivery.options.get("hops", 1)),
+                hops=int(delivery.action["hops"]),
             )
         connection = self._connections.get(delivery.conn_id)
         target = extensions.target_for(connection.conn_type)

@@ -137,7 +137,7 @@ def _decided(decision: RecordedDecision) -> Reason:
 def _delivered(delivery: Delivery) -> Reason:
     passed = {"delivered": True, "dead": False, "muted": False}.get(delivery.state)
     why = " ".join(part for part in (delivery.code, delivery.reason) if part)
-    text = f"{delivery.conn_id}: {delivery.state}" + (f" ({why})" if why and delivery.state != "delivered" else "")
+    text = f"{delivery.target}: {delivery.state}" + (f" ({why})" if why and delivery.state != "delivered" else "")
     if delivery.kind != "fired":
         text = f"{delivery.kind}: {text}"
     if delivery.next_attempt_at is not None and not delivery.attempts and delivery.state == "pending":

@@ -16,7 +16,6 @@ from ml_event_provider.rules import Rule, RuleSet
 from ml_event_provider.rules.calendars import Calendar
 from ml_event_provider.rules.engine import Arrival, Engine, Outcome, Planned
 from ml_event_provider.rules.engine.firing import waiting_in
-from ml_event_provider.rules.engine.planning import AIRFLOW
 from ml_event_provider.rules.scope import ResourceGroup
 from ml_event_provider.rules.silences import Silence
 from ml_event_provider.store import cursors, decisions, definitions, events, notifications, states
@@ -35,6 +34,9 @@ if TYPE_CHECKING:
     from ml_event_provider.rules.engine import Decision, Place, PlannedDelivery
 
 log = logging.getLogger(__name__)
+
+#: The cursor that counts notifications, in the order in which they were made.
+_ORDINALS = "notifications"
 
 
 class Rules:
@@ -159,11 +161,17 @@ class Batch:
 
     def write(self) -> int:
         """Write what the engine said and remembers; return how many deliveries that made."""
-        made = [self._notification(one) for one in self.engine.planned]
+        planned = self.engine.planned
+        first = self._ordinals(len(planned))
+        made = [self._notification(one, first + place) for place, one in enumerate(planned)]
         notifications.create(self._connection, made, now=self._moment)
         decisions.record(self._connection, [_decision(self._rules, one) for one in self.engine.decisions])
         self.memory.save()
         return sum(len(one.deliveries) for one in made)
+
+    def _ordinals(self, count: int) -> int:
+        """The first of ``count`` places in the order of notifications."""
+        return cursors.advance(self._connection, _ORDINALS, now=self._moment, by=count) - count + 1 if count else 0
 
     def _documents_of(self, seqs: Sequence[int]) -> dict[int, dict[str, Any]]:
         return {seq: event.to_dict() for seq, event in self._events_at(seqs).items()}
@@ -175,7 +183,7 @@ class Batch:
             self._events.update((seq, one.event) for seq, one in events.by_seq(self._connection, missing).items())
         return {seq: self._events[seq] for seq in seqs if seq in self._events}
 
-    def _notification(self, planned: Planned) -> NewNotification:
+    def _notification(self, planned: Planned, ordinal: int) -> NewNotification:
         context: dict[str, Any] = {}
         if planned.facts:
             context["facts"] = dict(planned.facts)
@@ -188,7 +196,7 @@ class Batch:
             events.record_one(self._connection, event, now=datetime.fromtimestamp(planned.at, UTC))
             seq = events.place_of(self._connection, event)
             self._events[seq] = event
-        acts = any(one.conn_id == AIRFLOW for one in planned.deliveries)
+        acts = any(one.action is not None for one in planned.deliveries)
         hops = self._hops(seq) if acts else 0
         return NewNotification(
             id=planned.id,
@@ -204,6 +212,8 @@ class Batch:
             deliveries=tuple(
                 _delivery(planned.id, position, one, hops) for position, one in enumerate(planned.deliveries)
             ),
+            stream=planned.stream,
+            ordinal=ordinal,
         )
 
     def _hops(self, seq: int) -> int:
@@ -213,17 +223,16 @@ class Batch:
 
 
 def _delivery(notification_id: str, position: int, planned: PlannedDelivery, hops: int) -> NewDelivery:
-    options, muted = planned.options, planned.muted
-    if planned.conn_id == AIRFLOW:
-        options = {**options, "hops": hops}
-        if hops > config.max_hops():
-            limit = config.max_hops()
-            muted = muted or f"loop: {hops - 1} actions of rules led to this event; [ml_events] max_hops = {limit}"
+    muted = planned.muted
+    if planned.action is not None and hops > config.max_hops():
+        limit = config.max_hops()
+        muted = muted or f"loop: {hops - 1} actions of rules led to this event; [ml_events] max_hops = {limit}"
     return NewDelivery(
         id=change_id("delivery", notification_id, planned.conn_id, position),
         conn_id=planned.conn_id,
         template=planned.template,
-        options=options,
+        options=planned.options,
+        action=None if planned.action is None else {"action": planned.action, "hops": hops},
         muted=muted,
         not_before=None if planned.not_before is None else datetime.fromtimestamp(planned.not_before, UTC),
         fallback=planned.fallback,

@@ -68,10 +68,13 @@ def start(connection: Connection, name: str, position: int, *, now: datetime) ->
     return position, now
 
 
-def advance(connection: Connection, name: str, *, now: datetime) -> None:
-    """Count a cursor up by one; whoever else does so waits for this transaction to end."""
-    insert_new_one(connection, _CURSOR, {"name": name, "position": 0, "since": now})
-    connection.execute(update(_CURSOR).where(_CURSOR.c.name == name).values(position=_CURSOR.c.position + 1))
+def advance(connection: Connection, name: str, *, now: datetime, by: int = 1) -> int:
+    """Count a cursor up and return its position; whoever else does so waits for this transaction to end."""
+    up = update(_CURSOR).where(_CURSOR.c.name == name).values(position=_CURSOR.c.position + by)
+    if connection.execute(up).rowcount == 0:
+        insert_new_one(connection, _CURSOR, {"name": name, "position": 0, "since": now})
+        connection.execute(up)
+    return int(connection.execute(select(_CURSOR.c.position).where(_CURSOR.c.name == name)).scalar_one())
 
 
 def move(connection: Connection, name: str, position: int) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import and_, func, insert, or_, select, update
+from sqlalchemy import and_, func, insert, literal, null, or_, select, update
 
 from ml_event_provider.events.identity import change_id
 from ml_event_provider.exceptions import NotFound
@@ -32,6 +32,16 @@ _ATTEMPT = schema.attempt
 MOST_OTHERS = 20
 
 _UNFINISHED = (DeliveryState.PENDING, DeliveryState.FAILED)
+#: What a fall-back's delivery takes over (``notifications.Of``). It goes out when its time has come, in no order.
+_TAKEN_OVER = (
+    _NOTIFICATION.c.id,
+    _NOTIFICATION.c.workspace,
+    _NOTIFICATION.c.rule,
+    _NOTIFICATION.c.alert_id,
+    _NOTIFICATION.c.members,
+    null().label("stream"),
+    literal(0).label("ordinal"),
+)
 
 
 class Delivery(NamedTuple):
@@ -43,6 +53,7 @@ class Delivery(NamedTuple):
     rule: str
     rule_version: int
     severity: str
+    #: The target's connection; empty where it is an ``action`` in Airflow.
     conn_id: str
     template: str | None
     options: dict[str, Any]
@@ -60,6 +71,13 @@ class Delivery(NamedTuple):
     facts: Mapping[str, Any] = MappingProxyType({})
     #: The other events of a notification that tells of several, newest first; at most ``MOST_OTHERS``.
     others: tuple[RecordedEvent, ...] = ()
+    #: What it does in Airflow, where it goes to no connection: ``action`` and ``hops``.
+    action: Mapping[str, Any] | None = None
+
+    @property
+    def target(self) -> str:
+        """Where it goes, for people: the connection's id, or ``"(Airflow)"`` for an action."""
+        return self.conn_id if self.action is None else "(Airflow)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,14 +191,11 @@ def settle(connection: Connection, settlements: Sequence[Settlement], *, owner: 
 def _fall_back(connection: Connection, ids: Sequence[str], owner: str, now: datetime) -> None:
     """Deliver to the fall-backs of deliveries that die now."""
     dying = connection.execute(
-        select(_DELIVERY.c.id, _DELIVERY.c.notification_id, _DELIVERY.c.fallback).where(
-            _DELIVERY.c.id.in_(ids), _DELIVERY.c.lease_owner == owner, _DELIVERY.c.fallback.is_not(None)
-        )
+        select(_DELIVERY.c.id.label("delivery_id"), _DELIVERY.c.fallback, *_TAKEN_OVER)
+        .join(_NOTIFICATION, _NOTIFICATION.c.id == _DELIVERY.c.notification_id)
+        .where(_DELIVERY.c.id.in_(ids), _DELIVERY.c.lease_owner == owner, _DELIVERY.c.fallback.is_not(None))
     )
-    made = [
-        (row.notification_id, NewDelivery(id=change_id("fallback", row.id), **json.loads(row.fallback)))
-        for row in dying
-    ]
+    made = [(row, NewDelivery(id=change_id("fallback", row.delivery_id), **json.loads(row.fallback))) for row in dying]
     deliver(connection, made, now=now)
 
 
@@ -271,13 +286,12 @@ def _read(connection: Connection, ids: Sequence[str]) -> list[Delivery]:
         query = (
             select(
                 _DELIVERY,
-                _NOTIFICATION.c.workspace,
                 _NOTIFICATION.c.rule,
                 _NOTIFICATION.c.rule_version,
                 _NOTIFICATION.c.severity,
                 _NOTIFICATION.c.event_seq,
                 _NOTIFICATION.c.kind,
-                _NOTIFICATION.c.alert_id,
+                _NOTIFICATION.c.alert_id.label("newest_alert"),
                 _NOTIFICATION.c.members,
                 _NOTIFICATION.c.context,
             )
@@ -312,10 +326,11 @@ def _read(connection: Connection, ids: Sequence[str]) -> list[Delivery]:
             reason=row.reason,
             recorded=recorded.get(row.event_seq),
             kind=row.kind,
-            alert_id=row.alert_id,
+            alert_id=row.newest_alert,
             members=row.members,
             facts=contexts[row.id].get("facts", {}),
             others=tuple(recorded[seq] for seq in others[row.id] if seq in recorded),
+            action=None if row.action is None else json.loads(row.action),
         )
         for row in (rows[delivery_id] for delivery_id in ids if delivery_id in rows)
     ]

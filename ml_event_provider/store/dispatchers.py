@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import json
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import delete, insert, select, update
 
 from ml_event_provider.store import schema
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from sqlalchemy import Connection
@@ -25,13 +28,16 @@ class Dispatcher(NamedTuple):
     embedded: bool
     started_at: datetime
     heartbeat_at: datetime
+    #: What it knows of itself and its machine; JSON.
+    report: Mapping[str, Any] = MappingProxyType({})
 
 
 def beat(connection: Connection, one: Dispatcher) -> None:
     """Record a dispatcher's heartbeat; the first one announces it."""
-    changed = connection.execute(update(_TABLE).where(_TABLE.c.id == one.id).values(heartbeat_at=one.heartbeat_at))
+    told = {"heartbeat_at": one.heartbeat_at, "report": json.dumps(dict(one.report), ensure_ascii=False)}
+    changed = connection.execute(update(_TABLE).where(_TABLE.c.id == one.id).values(told))
     if changed.rowcount == 0:
-        connection.execute(insert(_TABLE).values(one._asdict()))
+        connection.execute(insert(_TABLE).values({**one._asdict(), **told}))
 
 
 def forget(connection: Connection, dispatcher_id: str) -> None:
@@ -46,4 +52,5 @@ def forget_silent(connection: Connection, *, before: datetime) -> None:
 
 def all_dispatchers(connection: Connection) -> list[Dispatcher]:
     """All that announced themselves, newest heartbeat first."""
-    return [Dispatcher(*row) for row in connection.execute(select(_TABLE).order_by(_TABLE.c.heartbeat_at.desc()))]
+    rows = connection.execute(select(_TABLE).order_by(_TABLE.c.heartbeat_at.desc()))
+    return [Dispatcher(**{**row._mapping, "report": json.loads(row.report or "{}")}) for row in rows]

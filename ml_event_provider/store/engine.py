@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 if TYPE_CHECKING:
@@ -25,11 +26,55 @@ def engine() -> Engine:
     return settings.engine
 
 
+#: How long a transaction of ours may stand idle before PostgreSQL ends its session and frees its locks, in seconds.
+#: A process that is frozen in a transaction, or whose machine is gone, holds up the others no longer than this.
+IDLE_SECONDS = 15
+#: How long a statement of ours waits for a lock, in seconds.
+LOCK_SECONDS = 10
+
+#: Each transaction begins with this on PostgreSQL: bounds, and times in UTC, in which each moment that can be stored
+#: can be read back. All of it ends with the transaction, so that it holds behind a pooler, too.
+_BEGIN_POSTGRESQL = text(
+    "SELECT set_config('TimeZone', 'UTC', true),"
+    f" set_config('idle_in_transaction_session_timeout', '{IDLE_SECONDS}s', true),"
+    f" set_config('lock_timeout', '{LOCK_SECONDS}s', true),"
+    " set_config('application_name', :name, true)"
+)
+_application = "ml-events"
+
+
+def call_ourselves(name: str) -> None:
+    """Under what name the database lists this process's sessions (``pg_stat_activity``), after ``ml-events``."""
+    global _application
+    _application = f"ml-events {name}"[:63]
+
+
 @contextmanager
 def transaction() -> Iterator[Connection]:
-    """A connection and a transaction that commits at the end, or rolls back on an error."""
+    """A connection and a transaction that commits at the end, or rolls back on an error.
+
+    On PostgreSQL it is bounded: see ``IDLE_SECONDS`` and ``LOCK_SECONDS``.
+    """
     with engine().begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(_BEGIN_POSTGRESQL, {"name": _application})
         yield connection
+
+
+def database_now(connection: Connection) -> datetime:
+    """The present moment by the clock that all who use this database share: the database's.
+
+    SQLite has none of its own; whoever uses it is on this machine.
+    """
+    match connection.dialect.name:
+        case "postgresql":
+            moment = connection.execute(text("SELECT clock_timestamp() AT TIME ZONE 'UTC'")).scalar_one()
+        case "mysql" | "mariadb":
+            moment = connection.execute(text("SELECT UTC_TIMESTAMP(6)")).scalar_one()
+        case _:
+            return utc_now()
+    found: datetime = moment.replace(tzinfo=UTC)
+    return found
 
 
 def become_writer(connection: Connection) -> None:
@@ -54,7 +99,7 @@ def savepoint(connection: Connection) -> Iterator[Connection]:
 
 
 def utc_now() -> datetime:
-    """The present moment; the one place where the store looks at the clock."""
+    """The present moment by this machine's clock. What dispatchers share goes by :func:`database_now`."""
     return datetime.now(UTC)
 
 

@@ -19,7 +19,7 @@ class MlEventDBManager(BaseDBManager):
     migration_dir = str(_HERE / "migrations")
     alembic_file = str(_HERE / "alembic.ini")
     supports_table_dropping = True
-    revision_heads_map = {"0.1.0": "0001", "0.2.0": "0002"}  # noqa: RUF012 - the base class declares a plain dict
+    revision_heads_map = {"0.1.0": "0001", "0.2.0": "0002", "0.3.0": "0003"}  # noqa: RUF012 - the base class declares a plain dict
 
     def downgrade(self, to_revision: str, from_revision: str | None = None, show_sql_only: bool = False) -> None:
         """Downgrade to an Alembic revision (``base``: no tables at all)."""

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     Uuid,
+    false,
     text,
 )
 
@@ -41,6 +42,20 @@ class DeliveryState(StrEnum):
     DELIVERED = "delivered"
     DEAD = "dead"
     MUTED = "muted"
+    #: A later message about the same alert went to this target instead.
+    OVERTAKEN = "overtaken"
+    #: Called off, by hand or with its rule, before it went out.
+    CANCELLED = "cancelled"
+
+
+class Breaker(StrEnum):
+    """Whether a lane's target is tried at all."""
+
+    CLOSED = "closed"
+    #: It failed too often in a row: nothing is sent before ``probe_at``.
+    OPEN = "open"
+    #: One delivery is under way to see whether the target is back.
+    HALF_OPEN = "half_open"
 
 
 event = Table(
@@ -57,6 +72,8 @@ event = Table(
     Column("recorded_at", UtcDateTime, nullable=False),
     # Airflow's UUID of the task try, so that the database itself finds what nobody reported.
     Column("try_uuid", Uuid(), nullable=True),
+    # The DAG that it tells of, so that who may not see the DAG does not see the event.
+    Column("dag_id", String(250), nullable=True),
     Column("matched_at", UtcDateTime, nullable=True),
     Column("body", LongText, nullable=False),
     UniqueConstraint("id", "source", name="ml_event_event_id_source"),
@@ -64,9 +81,11 @@ event = Table(
 Index("ml_event_event_try", event.c.try_uuid, event.c.type)
 Index("ml_event_event_type_time", event.c.type, event.c.time)
 Index("ml_event_event_recorded", event.c.recorded_at)
+Index("ml_event_event_dag", event.c.dag_id, event.c.seq)
 Index(
     "ml_event_event_unmatched",
     event.c.matched_at,
+    event.c.workspace,
     event.c.seq,
     postgresql_where=text("matched_at IS NULL"),
     sqlite_where=text("matched_at IS NULL"),
@@ -120,9 +139,14 @@ state = Table(
     Column("due_at", Double, nullable=True),
     # Since when an alert lasts.
     Column("open_since", Double, nullable=True),
+    # Of an alert: its id, and the DAG of its newest event.
+    Column("alert_id", String(36), nullable=True),
+    Column("dag_id", String(250), nullable=True),
     Column("updated_at", UtcDateTime, nullable=False),
 )
 Index("ml_event_state_due", state.c.due_at)
+Index("ml_event_state_workspace_due", state.c.workspace, state.c.due_at)
+Index("ml_event_state_alert", state.c.alert_id)
 Index("ml_event_state_open", state.c.open_since)
 Index("ml_event_state_rule", state.c.workspace, state.c.rule)
 
@@ -163,12 +187,43 @@ notification = Table(
 )
 Index("ml_event_notification_event", notification.c.event_seq)
 
+# A target's own share of the dispatchers, and its breaker. Actions in Airflow go by the lane without a ``conn_id``.
+lane = Table(
+    "ml_event_lane",
+    metadata,
+    Column("id", BigKey, primary_key=True, autoincrement=True),
+    Column("workspace", String(100), nullable=False),
+    Column("conn_id", String(250), nullable=False),
+    # A word of ``Breaker``; how many attempts failed in a row; since when it is open, and when it is tried again.
+    Column("breaker", String(20), nullable=False, server_default="closed"),
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("opened_at", UtcDateTime, nullable=True),
+    Column("probe_at", UtcDateTime, nullable=True),
+    # Whether its last attempt took long: it gets the slow ones' share.
+    Column("slow", Boolean, nullable=False, server_default=false()),
+    # What its last failure said.
+    Column("code", String(100), nullable=False, server_default=""),
+    Column("reason", String(1000), nullable=False, server_default=""),
+    Column("delivered_at", UtcDateTime, nullable=True),
+    Column("updated_at", UtcDateTime, nullable=False),
+    UniqueConstraint("workspace", "conn_id", name="ml_event_lane_target"),
+)
+
 delivery = Table(
     "ml_event_delivery",
     metadata,
     Column("id", String(36), primary_key=True),
     Column("notification_id", String(36), nullable=False),
+    Column("workspace", String(100), nullable=False, server_default=""),
     Column("conn_id", String(250), nullable=False),
+    Column("lane_id", BigInteger, nullable=False, server_default="0"),
+    # What it does in Airflow, where it is an action: JSON with ``action`` and ``hops``. Never said from outside.
+    Column("action", LongText, nullable=True),
+    # What must arrive in order: deliveries of one stream go out by their ordinals, one after the other.
+    Column("stream", String(36), nullable=True),
+    Column("ordinal", BigInteger, nullable=False, server_default="0"),
+    # The one alert that it tells of; what is later told of it overtakes this.
+    Column("alert_id", String(36), nullable=False, server_default=""),
     Column("template", String(250), nullable=True),
     Column("options", LongText, nullable=False),
     Column("state", String(20), nullable=False),
@@ -185,11 +240,24 @@ delivery = Table(
 )
 Index("ml_event_delivery_notification", delivery.c.notification_id)
 Index(
-    "ml_event_delivery_due",
-    delivery.c.state,
+    "ml_event_delivery_lane",
+    delivery.c.lane_id,
     delivery.c.next_attempt_at,
     postgresql_where=text("state IN ('pending', 'failed', 'leased')"),
     sqlite_where=text("state IN ('pending', 'failed', 'leased')"),
+)
+Index(
+    "ml_event_delivery_stream",
+    delivery.c.stream,
+    delivery.c.ordinal,
+    postgresql_where=text("state IN ('pending', 'failed', 'leased')"),
+    sqlite_where=text("state IN ('pending', 'failed', 'leased')"),
+)
+Index(
+    "ml_event_delivery_leased",
+    delivery.c.lease_until,
+    postgresql_where=text("state = 'leased'"),
+    sqlite_where=text("state = 'leased'"),
 )
 Index("ml_event_delivery_state", delivery.c.state, delivery.c.finished_at)
 
@@ -216,6 +284,8 @@ dispatcher = Table(
     Column("embedded", Boolean, nullable=False),
     Column("started_at", UtcDateTime, nullable=False),
     Column("heartbeat_at", UtcDateTime, nullable=False),
+    # What it knows of itself and its machine: JSON.
+    Column("report", LongText, nullable=True),
 )
 
 # One row a cursor or single-holder job: how far a table was read, who does a job until when.
@@ -235,4 +305,29 @@ watched_run = Table(
     metadata,
     Column("dag_run_id", BigInteger, primary_key=True, autoincrement=False),
     Column("since", UtcDateTime, nullable=False),
+)
+
+# Ascending keys that a forward reader found missing: their transactions may commit yet.
+gap = Table(
+    "ml_event_gap",
+    metadata,
+    Column("name", String(100), primary_key=True),
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("seen_at", UtcDateTime, nullable=False),
+    # PostgreSQL: the first transaction that began after the gap was seen.
+    Column("horizon", BigInteger, nullable=True),
+)
+
+# What could not be read, matched or settled and was set aside, so that the rest goes on. ``kind`` tells what
+# ``reference`` names: an event by its ``seq``, a state, a delivery.
+quarantine = Table(
+    "ml_event_quarantine",
+    metadata,
+    Column("id", BigKey, primary_key=True, autoincrement=True),
+    Column("kind", String(20), nullable=False),
+    Column("reference", String(255), nullable=False),
+    Column("workspace", String(100), nullable=False, server_default=""),
+    Column("reason", String(1000), nullable=False),
+    Column("set_aside_at", UtcDateTime, nullable=False),
+    UniqueConstraint("kind", "reference", name="ml_event_quarantine_reference"),
 )

@@ -338,7 +338,7 @@ def test_an_event_is_shown_with_its_deliveries(ml_events: Command) -> None:
     document, end = json.JSONDecoder().raw_decode(said)
     assert document == EVENT.to_dict()
     heading, row = said[end:].split("\n", 2)[1:]
-    assert heading.split() == ["RULE", "CONN_ID", "STATE", "ATTEMPTS", "CODE", "ID"]
+    assert heading.split() == ["RULE", "TARGET", "STATE", "ATTEMPTS", "CODE", "ID"]
     assert row.split() == ["规则", "d-1", "inbox", "dead", "1", "HTTP", "410", "d-1"]
 
 

@@ -171,7 +171,7 @@ def test_health_names_each_problem() -> None:
     record("dead", days=0, state=DeliveryState.DEAD, matched=False)
     with transaction() as connection:
         dispatchers.beat(connection, dispatcher("silent", 31))
-    found = health(lambda: NOW + timedelta(seconds=61))
+    found = health(lambda _: NOW + timedelta(seconds=61))
     assert found["status"] == "unhealthy"
     assert [problem.split(":")[0] for problem in found["problems"]] == [
         "no dispatcher is alive",
@@ -188,7 +188,7 @@ def test_health_without_problem() -> None:
     record("done", days=0, state=DeliveryState.DELIVERED, matched=False)
     with transaction() as connection:
         dispatchers.beat(connection, dispatcher("a"))
-    found = health(lambda: NOW + timedelta(seconds=29))
+    found = health(lambda _: NOW + timedelta(seconds=29))
     assert (found["status"], found["problems"]) == ("healthy", [])
     assert found["dispatchers"] == [{"id": "a", "hostname": "host-训", "embedded": True, "heartbeat_at": NOW}]
     assert (found["deliveries"], found["unmatched_events"]) == ({}, 2)

@@ -22,7 +22,7 @@ from tests.integration.recorded import EVENT, recorded
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-HEAD = "0002"
+HEAD = "0003"
 
 
 @pytest.fixture
@@ -191,7 +191,7 @@ def test_words_of_mysqls_sql_are_quoted(manager: MlEventDBManager) -> None:
     sql = io.StringIO()
     context = MigrationContext.configure(dialect_name="mysql", opts={"as_sql": True, "output_buffer": sql})
     with Operations.context(context):
-        for revision in ("0001", "0002"):
+        for revision in ("0001", "0002", "0003"):
             manager.get_script_object().get_revision(revision).module.upgrade()
     (noted,) = [one for one in sql.getvalue().split(";") if "INSERT INTO ml_event_definition_version" in one]
     assert "version, `change`, author" in noted

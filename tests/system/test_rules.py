@@ -75,7 +75,7 @@ def check_approved_is_deployed(lab) -> None:
     assert run["conf"]["ml_events"]["rule"] == "approved is deployed"
     assert len(started()) == 1
     (done,) = [one for one in lab.airflow.deliveries() if one["rule"] == "approved is deployed"]
-    assert (done["conn_id"], done["state"]) == ("airflow", "delivered")
+    assert (done["target"], done["state"]) == ("(Airflow)", "delivered")
 
 
 def check_nobody_came(lab) -> None:

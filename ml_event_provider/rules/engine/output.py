@@ -53,11 +53,15 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedDelivery:
-    """One delivery to be made. ``muted`` says why it is not sent; ``not_before`` is in seconds since 1970."""
+    """One delivery to be made. ``muted`` says why it is not sent; ``not_before`` is in seconds since 1970.
 
-    conn_id: str
-    template: str | None
-    options: Mapping[str, Any]
+    It goes to ``conn_id``, or is an ``action`` in Airflow and goes to no connection.
+    """
+
+    conn_id: str = ""
+    template: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    action: Mapping[str, Any] | None = None
     muted: str = ""
     not_before: float | None = None
     fallback: Mapping[str, Any] | None = None
@@ -84,6 +88,8 @@ class Planned:
     deliveries: tuple[PlannedDelivery, ...]
     #: Of all members; only the newest are named by ``seqs``.
     members: int = 1
+    #: What it comes in order with: all that the rule says about one key, or one group. ``None`` if there is no order.
+    stream: str | None = None
 
     def absent_event(self) -> Event | None:
         """The event to be recorded for the absence of others, where that is what it is about."""

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from ml_event_provider.rules.model import Rule, RuleTarget
     from ml_event_provider.rules.ruleset import RuleSet
 
-#: The connection id of deliveries that are actions in Airflow.
-AIRFLOW: Final = "airflow"
 #: How many events of a group a notification names; all are counted.
 MAX_NAMED: Final = 100
 
@@ -99,12 +97,7 @@ class Planner:
         ]
         if kind is Kind.FIRED and targets is None:
             deliveries += [
-                PlannedDelivery(
-                    conn_id=AIRFLOW,
-                    template=None,
-                    options={"action": one.model_dump(mode="json", exclude_defaults=True)},
-                    muted=muted,
-                )
+                PlannedDelivery(action=one.model_dump(mode="json", exclude_defaults=True), muted=muted)
                 for one in rule.actions
             ]
         return Planned(
@@ -120,6 +113,7 @@ class Planner:
             facts=facts,
             deliveries=tuple(deliveries),
             members=len(firings),
+            stream=_stream(rule, newest),
         )
 
     def _delivery(self, rule: Rule, target: RuleTarget, now: float, muted: str) -> PlannedDelivery:
@@ -190,3 +184,10 @@ class Planner:
         body["count"] += 1
         self._states.put(place, body, (hour + 1) * 3600.0)
         return int(body["count"]) > limit
+
+
+def _stream(rule: Rule, firing: Firing) -> str | None:
+    """What comes in order with a firing: what waits in one group goes out together, else each key is told alone."""
+    if rule.grouping is not None:
+        return f"group {firing.context.get('group', '')}"
+    return f"key {firing.key}" if rule.has_alerts else None

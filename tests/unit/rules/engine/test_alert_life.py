@@ -118,7 +118,7 @@ def test_each_step_of_escalation_goes_to_its_own_targets() -> None:
     steps = [{"after": 20, "targets": "lead"}, {"after": 20, "targets": ["boss", "pager"]}]
     said = run(RULE | {"resolve": True, "escalate": steps, "actions": {"pause_dag": "d"}}, [failed(1, 0)], until=9)
     assert [[one.conn_id for one in planned.deliveries] for planned in said.planned] == [
-        ["target", "airflow"],
+        ["target", ""],
         ["lead"],
         ["boss", "pager"],
     ]

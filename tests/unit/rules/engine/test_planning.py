@@ -181,7 +181,7 @@ class TestTargets:
         rule = RULE | {"severity": "error", "targets": targets, "resolve": True, "actions": {"pause_dag": "d"}}
         said = run(rule, [failed(1, 0), arrival(2, 1, SUCCESS, dag_id="a")])
         assert [[one.conn_id for one in planned.deliveries] for planned in said.planned] == [
-            ["all", "begun", "grave", "airflow"],
+            ["all", "begun", "grave", ""],
             ["all", "grave"],
         ]
         assert [one.severity for one in said.planned] == ["error", "info"]

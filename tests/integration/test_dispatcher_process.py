@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from ml_event_provider import config
-from ml_event_provider.dispatch import process as process_module
+from ml_event_provider.dispatch import rounds
 from ml_event_provider.dispatch.process import DispatcherProcess, Settings
 from ml_event_provider.dispatch.retry import RetryPolicy
 from ml_event_provider.store import definitions, deliveries, dispatchers, events
@@ -188,14 +188,14 @@ def test_a_step_that_fails_is_logged_and_done_again(
     put_rule()
     events.record_now([EVENT])
     failures = [error, error]
-    match_batch = process_module.match_batch
+    match_batch = rounds.match_batch
 
     def fragile(*arguments: Any, **options: Any) -> tuple[int, int]:
         if failures:
             raise failures.pop()
         return match_batch(*arguments, **options)
 
-    monkeypatch.setattr(process_module, "match_batch", fragile)
+    monkeypatch.setattr(rounds, "match_batch", fragile)
     process = DispatcherProcess(SETTINGS)
     inbox.then = process.stop
     run(process)
@@ -329,7 +329,7 @@ def test_it_rests_while_all_its_workers_wait_for_a_slow_remote(inbox: Inbox, mon
     inbox.next(Behaviour(delay=1.0))
     process = DispatcherProcess(replace(SETTINGS, workers=1, poll=0.05))
     turns: list[int] = []
-    settle = process._settle
+    settle = process._sending._settle
 
     def counted(*arguments: float) -> bool:
         turns.append(len(inbox.requests))
@@ -337,7 +337,7 @@ def test_it_rests_while_all_its_workers_wait_for_a_slow_remote(inbox: Inbox, mon
             process.stop()
         return settle(*arguments)
 
-    monkeypatch.setattr(process, "_settle", counted)
+    monkeypatch.setattr(process._sending, "_settle", counted)
     run(process)
     # A second of rest at 10 ms a look; turning freely gives tens of thousands.
     assert turns.count(1) < 500
@@ -350,7 +350,7 @@ def test_a_dag_callbacks_event_from_the_spool_is_completed_from_its_run() -> Non
     from airflow.models.dagrun import DagRun
     from sqlalchemy import insert
 
-    from ml_event_provider.dispatch.process import record_spooled
+    from ml_event_provider.dispatch.housekeeping import record_spooled
     from ml_event_provider.sources.airflow import dag_run_event
 
     now = EVENT.time

@@ -1,0 +1,126 @@
+"""The dispatcher's housekeeping thread: heartbeat, parent watch, spool, Airflow's tables, pruning."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from ml_event_provider import config
+from ml_event_provider.dispatch.completion import complete
+from ml_event_provider.dispatch.loop import guarded
+from ml_event_provider.dispatch.metrics import gauge
+from ml_event_provider.dispatch.reconciler import Reconciler
+from ml_event_provider.store import cursors, dispatchers, events, retention
+from ml_event_provider.store.engine import transaction, utc_now
+from ml_event_provider.store.spool import Spool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ml_event_provider.dispatch.loop import Signals
+    from ml_event_provider.dispatch.settings import Settings
+    from ml_event_provider.events.model import Event
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_SECONDS = 5.0
+#: A dispatcher that was silent for this long does not count as alive.
+SILENT_SECONDS = 30.0
+HOUSEKEEPING_SECONDS = 1.0
+#: How long one housekeeping job may keep the others waiting.
+TURN_SECONDS = 4.0
+
+
+class Housekeeping:
+    """All that a dispatcher does beside matching and sending."""
+
+    def __init__(self, settings: Settings, *, dispatcher_id: str, parent: int | None) -> None:
+        self._settings = settings
+        self._id = dispatcher_id
+        self._parent = parent
+
+    def run(self, signals: Signals) -> None:
+        """Do each job when it is due, each guarded from the others, until told to stop; end with the parent."""
+        jobs = self._jobs()
+        due = dict.fromkeys((name for name, _, _ in jobs), 0.0)
+        while not signals.stopping.is_set():
+            if self._parent is not None and os.getppid() != self._parent:
+                log.info("Parent %d ended", self._parent)
+                signals.stop()
+                return
+            for name, every, job in jobs:
+                if time.monotonic() >= due[name]:
+                    due[name] = time.monotonic() + every
+                    guarded(name, job, signals.stopping)
+            signals.stopping.wait(0.25)
+
+    def sign_off(self) -> None:
+        """Give up what only a living dispatcher holds."""
+        with transaction() as connection:
+            cursors.let_go(connection, holder=self._id)
+            dispatchers.forget(connection, self._id)
+
+    def _jobs(self) -> list[tuple[str, float, Callable[[], object]]]:
+        reconciler = Reconciler(grace=self._settings.grace, retention=self._settings.retention_days)
+        spool = Spool(config.spool_directory())
+        jobs: list[tuple[str, float, Callable[[], object]]] = [
+            ("heartbeat", HEARTBEAT_SECONDS, self._beat),
+            ("spool", HOUSEKEEPING_SECONDS, lambda: spool.drain(record_spooled, go_on=turn())),
+        ]
+        every = self._settings.reconcile_every
+        if every > 0:
+            jobs.append(("tables", HOUSEKEEPING_SECONDS, lambda: self._alone("tables", reconciler.read_tables)))
+            jobs.append(("reconcile", every, lambda: self._alone("reconcile", reconciler.reconcile_runs)))
+        if self._settings.retention_days > 0:
+            jobs.append(("prune", 60.0, lambda: self._alone("prune", self._prune)))
+        return jobs
+
+    def _alone(self, name: str, job: Callable[[], object]) -> None:
+        """Do a job that one dispatcher at a time does."""
+        now = utc_now()
+        with transaction() as connection:
+            ours = cursors.hold(
+                connection,
+                f"job:{name}",
+                holder=self._id,
+                now=now,
+                until=now + timedelta(seconds=SILENT_SECONDS),
+            )
+        if ours:
+            job()
+
+    def _prune(self) -> None:
+        before = utc_now() - timedelta(days=self._settings.retention_days)
+        pruned = retention.prune(before, go_on=turn())
+        if pruned:
+            log.info("Pruned %d event(s) recorded before %s", pruned, before.isoformat())
+
+    def _beat(self) -> None:
+        now = utc_now()
+        with transaction() as connection:
+            dispatchers.beat(
+                connection,
+                dispatchers.Dispatcher(
+                    self._id, socket.gethostname()[:250], os.getpid(), self._parent is not None, now, now
+                ),
+            )
+            dispatchers.forget_silent(connection, before=now - timedelta(days=1))
+            waiting, oldest = events.count_unmatched(connection)
+        gauge("events_unmatched", waiting)
+        gauge("oldest_unmatched_seconds", (now - oldest).total_seconds() if oldest else 0.0)
+
+
+def turn() -> Callable[[], bool]:
+    """Says for ``TURN_SECONDS`` from here on that a job may go on; the rest waits for its next turn."""
+    end = time.monotonic() + TURN_SECONDS
+    return lambda: time.monotonic() < end
+
+
+def record_spooled(spooled: list[Event]) -> None:
+    """Record events from the spool as the ingest endpoint would have."""
+    with transaction() as connection:
+        events.record(connection, complete(connection, spooled))

@@ -1,0 +1,65 @@
+"""What the dispatcher's threads have in common: they end together, wake each other, and survive their failures."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from ml_event_provider.dispatch.metrics import count
+from ml_event_provider.store.engine import worth_retrying
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+log = logging.getLogger(__name__)
+
+#: How long a step that failed rests before it is done again, in seconds.
+REST_SECONDS = 0.2
+
+
+class Signals:
+    """Whether to end, and what a thread waits for."""
+
+    def __init__(self) -> None:
+        self.stopping = threading.Event()
+        self._news = threading.Condition()
+        self._told = 0
+
+    def stop(self) -> None:
+        """End after what is under way."""
+        self.stopping.set()
+        self.tell()
+
+    def tell(self) -> None:
+        """Wake whoever waits: there may be something to do."""
+        with self._news:
+            self._told += 1
+            self._news.notify_all()
+
+    @property
+    def told(self) -> int:
+        """How often :meth:`tell` was called: look before you work, wait from there on."""
+        return self._told
+
+    def wait(self, seconds: float, *, since: int) -> None:
+        """Until something was told after ``since``, or time is up."""
+        end = time.monotonic() + seconds
+        with self._news:
+            while self._told == since and (remaining := end - time.monotonic()) > 0:
+                self._news.wait(remaining)
+
+
+def guarded(name: str, work: Callable[[], object], stopping: threading.Event) -> bool:
+    """Do one step and say whether it did anything; whatever it raises is logged and does not end the others."""
+    try:
+        return bool(work())
+    except Exception as error:
+        if worth_retrying(error):
+            log.warning("%s: the database is busy or away: %s", name, str(error).splitlines()[0])
+        else:
+            log.exception("%s failed", name)
+        count("dispatcher_errors")
+        stopping.wait(REST_SECONDS)
+        return False

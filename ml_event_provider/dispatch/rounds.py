@@ -1,0 +1,41 @@
+"""The dispatcher's matching thread: rounds of ``match_batch`` while there is anything to match, else at each poll."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from ml_event_provider.dispatch.loop import guarded
+from ml_event_provider.dispatch.matching import Rules, match_batch
+from ml_event_provider.dispatch.metrics import count
+
+if TYPE_CHECKING:
+    from ml_event_provider.dispatch.loop import Signals
+
+log = logging.getLogger(__name__)
+
+MATCH_BATCH = 500
+
+
+class Rounds:
+    """Matches what was recorded."""
+
+    def __init__(self) -> None:
+        self._rules = Rules()
+
+    def run(self, signals: Signals, *, poll: float) -> None:
+        """Match until told to stop; each round that made anything wakes those who send."""
+        while not signals.stopping.is_set():
+            told = signals.told
+            if guarded("match", self.round, signals.stopping):
+                signals.tell()
+            else:
+                signals.wait(poll, since=told)
+
+    def round(self) -> bool:
+        """Match one batch; say whether there was anything to do."""
+        matched = match_batch(self._rules, limit=MATCH_BATCH)
+        if matched.events or matched.deliveries:
+            log.info("Matched %d event(s): %d deliveries", matched.events, matched.deliveries)
+            count("events_matched", matched.events)
+        return matched.events > 0 or matched.deliveries > 0

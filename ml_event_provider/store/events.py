@@ -13,17 +13,17 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import object_session
 
 from ml_event_provider.events.bounds import bounded
-from ml_event_provider.events.model import Event
+from ml_event_provider.events.model import Event, attribute_text
 from ml_event_provider.store import schema
 from ml_event_provider.store.engine import (
     become_writer,
     can_skip_locked,
+    database_now,
     in_chunks,
     insert_new,
     insert_new_one,
     savepoint,
     transaction,
-    utc_now,
 )
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 
 _TABLE = schema.event
 _TRY_PREFIX = "airflow.task_instance."
+#: Airflow's own ids are no longer.
+LONGEST_DAG_ID = 250
 
 
 class RecordedEvent(NamedTuple):
@@ -65,14 +67,16 @@ def savepoint_of(orm_object: Any) -> Iterator[Connection]:
 
 
 def record(connection: Connection, events: Sequence[Event], *, now: datetime | None = None) -> None:
-    """Record the events that are new, in one statement."""
-    moment = now or utc_now()
+    """Record the events that are new, in one statement; ``now`` is the database's moment unless given."""
+    if not events:
+        return
+    moment = now or database_now(connection)
     insert_new(connection, _TABLE, [_row(event, moment) for event in events])
 
 
 def record_one(connection: Connection, event: Event, *, now: datetime | None = None) -> bool:
-    """Record one event; say whether it was new."""
-    return insert_new_one(connection, _TABLE, _row(event, now or utc_now()))
+    """Record one event; say whether it was new. ``now`` is the database's moment unless given."""
+    return insert_new_one(connection, _TABLE, _row(event, now or database_now(connection)))
 
 
 def record_now(events: Sequence[Event]) -> None:
@@ -93,6 +97,7 @@ def _row(event: Event, now: datetime) -> dict[str, Any]:
         "time": event.time,
         "recorded_at": now,
         "try_uuid": _try_uuid(event),
+        "dag_id": dag_of(event),
         "matched_at": None,
         "body": event.to_json(),
     }
@@ -105,6 +110,12 @@ def _try_uuid(event: Event) -> UUID | None:
         return UUID(str(event.data.get("try_id")))
     except ValueError:
         return None
+
+
+def dag_of(event: Event) -> str | None:
+    """The DAG that the event tells of, as the store's column may hold it."""
+    dag_id = event.data.get("dag_id") or event.data.get("source_dag_id")
+    return attribute_text("subject", dag_id)[:LONGEST_DAG_ID] if isinstance(dag_id, str) and dag_id else None
 
 
 def latest_state_of_try(connection: Connection, try_uuid: UUID | str) -> tuple[str | None, dict[str, int]]:

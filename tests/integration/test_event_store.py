@@ -139,6 +139,24 @@ def test_times_keep_their_moment_to_the_microsecond(moment: datetime) -> None:
     assert one.recorded_at.utcoffset() == timedelta(0)
 
 
+@pytest.mark.parametrize(
+    ("data", "dag_id"),
+    [
+        ({"dag_id": "train"}, "train"),
+        ({"source_dag_id": "load"}, "load"),
+        ({"dag_id": "", "source_dag_id": None}, None),
+        ({"dag_id": ["train"]}, None),
+        ({"n": 1}, None),
+        ({"dag_id": "x" * 300}, "x" * 250),
+        ({"dag_id": "a\x00b\ud800"}, "a\ufffdb\ufffd"),
+    ],
+)
+def test_the_dag_that_an_event_tells_of_stands_beside_it(data: dict[str, object], dag_id: str | None) -> None:
+    with transaction() as connection:
+        events.record_one(connection, event("e-dag", data=data))
+        assert connection.execute(select(schema.event.c.dag_id)).scalar_one() == dag_id
+
+
 def test_latest_filters_by_type_and_workspace() -> None:
     record(
         event("e-1", type="ml.a_b"),

@@ -139,6 +139,40 @@ def test_rules_of_the_first_version_are_kept_both_ways(manager: MlEventDBManager
     assert [tuple(row) for row in rows] == [("old", 4, 0)]
 
 
+def test_events_are_given_the_dag_that_they_tell_of(manager: MlEventDBManager, airflow_db: Engine) -> None:
+    bodies = {
+        "run": '{"data": {"dag_id": "train"}}',
+        "asset": '{"data": {"source_dag_id": "load"}}',
+        "none": '{"data": {"n": 1}}',
+        "number": '{"data": {"dag_id": 7}}',
+        "nul": '{"data": {"dag_id": "a\\u0000b\\ud800"}}',
+        "long": f'{{"data": {{"dag_id": "{"x" * 300}"}}}}',
+        "broken": "{",
+        "no data": "[]",
+        "deep": "[" * 100_000,
+        "last": '{"data": {"dag_id": "train"}}',
+    }
+    manager.downgrade("0002")
+    insert = text(
+        "INSERT INTO ml_event_event (id, source, type, workspace, origin, time, recorded_at, body)"
+        " VALUES (:id, '/s', 't', 'default', 'ingest', '2026-01-01 00:00:00', '2026-01-01 00:00:00', :body)"
+    )
+    with airflow_db.begin() as connection:
+        connection.execute(insert, [{"id": name, "body": body} for name, body in bodies.items()])
+    manager.session.rollback()
+    manager.upgradedb(use_migration_files=True)
+    with transaction() as connection:
+        found = {row.id: row.dag_id for row in connection.execute(select(schema.event.c.id, schema.event.c.dag_id))}
+    assert found == {
+        **dict.fromkeys(bodies),
+        "run": "train",
+        "asset": "load",
+        "nul": "a\ufffdb?",
+        "long": "x" * 250,
+        "last": "train",
+    }
+
+
 def test_migrating_again_keeps_the_rows(manager: MlEventDBManager) -> None:
     with transaction() as connection:
         events.record(connection, [EVENT])

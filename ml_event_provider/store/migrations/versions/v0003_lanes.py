@@ -6,9 +6,15 @@ Revises: 0002
 
 from __future__ import annotations
 
+import json
+import logging
+from collections import defaultdict
+
 import sqlalchemy as sa
 from airflow.utils.sqlalchemy import UtcDateTime
 from alembic import op
+
+log = logging.getLogger(__name__)
 
 revision = "0003"
 down_revision = "0002"
@@ -20,6 +26,8 @@ LONG_TEXT = sa.Text(16_777_215).with_variant(sa.Text(), "postgresql", "sqlite")
 UNMATCHED = sa.text("matched_at IS NULL")
 UNFINISHED = sa.text("state IN ('pending', 'failed', 'leased')")
 LEASED = sa.text("state = 'leased'")
+#: How many events are read in one go.
+BATCH = 2_000
 
 
 def upgrade() -> None:
@@ -60,6 +68,8 @@ def upgrade() -> None:
         sa.UniqueConstraint("kind", "reference", name="ml_event_quarantine_reference"),
     )
     op.add_column("ml_event_event", sa.Column("dag_id", sa.String(length=250), nullable=True))
+    if not op.get_context().as_sql:
+        _fill_dags()
     op.create_index("ml_event_event_dag", "ml_event_event", ["dag_id", "seq"])
     op.drop_index("ml_event_event_unmatched", "ml_event_event")
     op.create_index(
@@ -75,6 +85,39 @@ def upgrade() -> None:
     op.create_index("ml_event_state_alert", "ml_event_state", ["alert_id"])
     op.add_column("ml_event_dispatcher", sa.Column("report", LONG_TEXT, nullable=True))
     _upgrade_deliveries()
+
+
+def _fill_dags() -> None:
+    """Write beside each event the DAG that it tells of. One whose body cannot be read stays without."""
+    event = sa.table("ml_event_event", sa.column("seq"), sa.column("body"), sa.column("dag_id"))
+    connection = op.get_bind()
+    position = -1
+    while True:
+        query = sa.select(event.c.seq, event.c.body).where(event.c.seq > position).order_by(event.c.seq).limit(BATCH)
+        rows = connection.execute(query).all()
+        if not rows:
+            return
+        position = rows[-1].seq
+        by_dag: dict[str, list[int]] = defaultdict(list)
+        for row in rows:
+            dag_id = _dag_of(row.seq, row.body)
+            if dag_id:
+                by_dag[dag_id].append(row.seq)
+        for dag_id, seqs in by_dag.items():
+            connection.execute(sa.update(event).where(event.c.seq.in_(seqs)).values(dag_id=dag_id))
+
+
+def _dag_of(seq: int, body: str) -> str | None:
+    try:
+        data = json.loads(body)["data"]
+        dag_id = data.get("dag_id") or data.get("source_dag_id")
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        log.warning("Event %d cannot be read (%s): it is kept, and belongs to no DAG", seq, error)
+        return None
+    if not isinstance(dag_id, str):
+        return None
+    # What PostgreSQL and UTF-8 cannot hold.
+    return dag_id.replace("\0", "\ufffd").encode(errors="replace").decode()[:250]
 
 
 def _upgrade_deliveries() -> None:

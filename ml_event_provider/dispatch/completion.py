@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from ml_event_provider import config
+from ml_event_provider.dispatch import approvals
 from ml_event_provider.sources.airflow import dag_run_event
 from ml_event_provider.store import airflow_tables, events
 
@@ -23,11 +24,16 @@ _DAG_RUN = "airflow.dag_run."
 
 
 def complete(connection: Any, told: Sequence[Event]) -> list[Event]:
-    """The events, those of dag runs from callbacks completed from the run's row."""
-    return [
-        _from_row(connection, event) if event.origin == "callback" and event.type.startswith(_DAG_RUN) else event
-        for event in told
-    ]
+    """The events: those of dag runs from callbacks completed from the run's row, approvals under their change's id."""
+    completed: list[Event] = []
+    for event in told:
+        if event.origin == "callback" and event.type.startswith(_DAG_RUN):
+            completed.append(_from_row(connection, event))
+        elif approvals.is_sighting(event):
+            completed.append(approvals.named(connection, event, beside=completed))
+        else:
+            completed.append(event)
+    return completed
 
 
 def _from_row(connection: Any, event: Event) -> Event:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from ml_event_provider.drift.chance import expected_by_chance
-from ml_event_provider.sources.great_expectations import exception_message, expectation_type, plain
+from ml_event_provider.sources.expectations import exception_message, expectation_type
+from ml_event_provider.sources.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

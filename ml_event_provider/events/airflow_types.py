@@ -99,7 +99,7 @@ class DagImportErrorData(EventData):
 
     filename: str = Field(description="The file, relative to its bundle.")
     bundle_name: str | None = Field(None, description="The DAG bundle.")
-    message: str | None = Field(None, description="The last line of the stack trace.")
+    message: str | None = Field(None, description="What was raised: the exception and the first line of its text.")
     stacktrace: str | None = Field(None, description="The whole stack trace.")
 
 

@@ -1,7 +1,23 @@
 """Deterministic event ids: whoever sees a change first, listener, worker, webhook, poll or reconciler,
 gives it the same id, and the store's unique key does the rest.
 
-An id is a UUIDv5 over what changed, never over who saw it or when.
+An id is a UUIDv5 over what changed, never over who saw it or when. Two things that may differ in anything that
+matters differ in their id, or one is dropped as a duplicate; what differs each time the same thing is seen (a process
+id, an address, a duration) is not part of it, or it is told each time. What each id is made of:
+
+==================================  ==================================================================================
+dag run, task try, model version    the functions below
+result of a validation, drift       workspace, name of the check, its run's name and time, where it ran, what it found
+asset, asset event                  workspace, Airflow's row, URI (and the moment of the event)
+import error                        workspace, bundle, file, Airflow's row, the text without what passes (``steady``)
+missed deadline                     workspace, dag, run, Airflow's UUID of the deadline and its moment
+published by an operator            workspace, dag, run and its start, task, map index, type, and which clear
+absent event                        workspace, rule, key, the moment until which it was awaited
+notification, delivery, alert       the rule, its key and the event's place; a delivery's target and its position there
+==================================  ==================================================================================
+
+Ids of what several of us see (runs, tries, assets, asset events, deadlines, model versions) can never change: an event
+recorded by an earlier version would be recorded again.
 
 A task try is named by Airflow's own UUID of the try (``task_instance.id``, kept as ``task_instance_id`` in
 ``task_instance_history``). ``dag_run.clear_number`` would not do: it rises for *every* clear, also while
@@ -63,5 +79,14 @@ def dag_run_id(
 def model_version_id(
     workspace: str, registry: str, model: str, version: str, key: str, old: str | None, new: str | None
 ) -> str:
-    """The id of a model version's change of ``key`` (a tag, an alias) from ``old`` to ``new``."""
+    """The id of a model version's change of ``key`` (a tag, an alias) from ``old`` to ``new``, the first time.
+
+    A registry does not say how often a version changed in this way: whoever has the recorded events does, and gives the
+    later ones :func:`again_id`.
+    """
     return change_id(workspace, "model_version", registry, model, version, key, old, new)
+
+
+def again_id(first: str, times: int) -> str:
+    """The id of a change that is like the one with the id ``first``, and the ``times``-th after it (from 1)."""
+    return change_id("again", first, times)

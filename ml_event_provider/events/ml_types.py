@@ -19,6 +19,7 @@ class ModelVersionApprovalData(EventData):
     version: str = Field(description="The version, as the registry writes it.")
     status: Approval = Field(description="The status after the change.")
     previous_status: Approval | None = Field(None, description="The status before, where known.")
+    previous_seen: AwareDatetime | None = Field(None, description="When it was last seen so.")
     tags: dict[str, str] | None = Field(None, description="The version's tags.")
     aliases: list[str] | None = Field(None, description="The version's aliases.")
     link: str | None = Field(None, description="The version's page in the registry.")

@@ -94,6 +94,7 @@ def _where_it_runs() -> dict[str, Any]:
         "dag_id": task_instance.dag_id,
         "run_id": task_instance.run_id,
         "task_id": task_instance.task_id,
+        "map_index": -1 if task_instance.map_index is None else task_instance.map_index,
         "team": getattr(context["dag_run"], "team_name", None) or "",
     }
 

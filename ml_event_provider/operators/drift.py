@@ -152,6 +152,7 @@ class DriftCheckOperator(BaseOperator):
             "dag_id": task_instance.dag_id,
             "run_id": task_instance.run_id,
             "task_id": task_instance.task_id,
+            "map_index": -1 if task_instance.map_index is None else task_instance.map_index,
         }
         events = [validation_event(result, **where)]
         if report.drifted:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class _EventOperator(BaseOperator):
-    """Describes one event; a retried task describes the same event again, under the same id."""
+    """Describes one event; a retried task describes it again under the same id, a cleared one under another."""
 
     template_fields: Sequence[str] = ("event_type", "subject", "data", "event_id", "source")
     template_fields_renderers = {"data": "json"}  # noqa: RUF012 - the base class declares a plain dict
@@ -58,12 +58,9 @@ class _EventOperator(BaseOperator):
         ti = context["ti"]
         map_index = -1 if ti.map_index is None else ti.map_index
         workspace = getattr(context.get("dag_run"), "team_name", None) or config.workspace()
-        run = context.get("dag_run")
-        created = getattr(run, "start_date", None)
         return bounded(
             Event(
-                id=self.event_id
-                or change_id(workspace, "task", ti.dag_id, ti.run_id, created, ti.task_id, map_index, self.event_type),
+                id=self.event_id or self._id(context, workspace, map_index),
                 source=self.source or event_source(workspace),
                 type=self.event_type,
                 subject=self.subject or f"dags/{ti.dag_id}/runs/{ti.run_id}/tasks/{ti.task_id}"[:1024],
@@ -75,6 +72,17 @@ class _EventOperator(BaseOperator):
             )
         )
 
+    def _id(self, context: Context, workspace: str, map_index: int) -> str:
+        """Over the run and its start, the task and the type; and over the clear where the task was cleared.
+
+        Airflow allows a cleared task as many tries beside those that it had as it has retries.
+        """
+        ti, run = context["ti"], context.get("dag_run")
+        started = getattr(run, "start_date", None)
+        parts = (workspace, "task", ti.dag_id, ti.run_id, started, ti.task_id, map_index, self.event_type)
+        before = (getattr(ti, "max_tries", None) or 0) - self.retries
+        return change_id(*parts, before) if before > 0 else change_id(*parts)
+
 
 class PublishEventOperator(_EventOperator):
     """Publishes one event; raises if it cannot, so that Airflow retries the task.
@@ -83,7 +91,8 @@ class PublishEventOperator(_EventOperator):
     :param data: a JSON object (templated).
     :param subject: what the event is about (templated; default: this task).
     :param source: where it comes from (templated; default: this Airflow).
-    :param event_id: its id (templated; default: from dag run, task, map index and type, the same for each try).
+    :param event_id: its id (templated; default: from dag run, task, map index and type, the same for each try until
+        the task is cleared).
     :param ml_events_conn_id: the connection to the ingest endpoint.
     :return: the event's id.
     """

@@ -214,6 +214,7 @@ class ModelApprovalSensor(BaseSensorOperator):
             instance=self.conn_id,
             model_version=decision.version,
             previous=None if pending is None else pending.status,
+            previous_time=None if pending is None else pending.time,
             status=decision.status,
             key=key,
             old=old,

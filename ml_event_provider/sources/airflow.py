@@ -7,6 +7,7 @@ already loaded is read, so that no event costs a query.
 
 from __future__ import annotations
 
+import re
 import traceback
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from urllib.parse import quote
 from ml_event_provider.events.bounds import bounded, cut
 from ml_event_provider.events.identity import change_id, dag_run_id, task_try_id
 from ml_event_provider.events.model import Event, attribute_text
+from ml_event_provider.events.steady import steady
 from ml_event_provider.exceptions import InvalidEvent
 
 if TYPE_CHECKING:
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 #: The longest exception message and traceback in an event, in characters.
 MAX_MESSAGE = 4_000
 MAX_TRACEBACK = 16_000
+#: How Airflow ends a parse that takes longer than ``[core] dagbag_import_timeout``.
+_STOPPED = "AirflowTaskTimeout: DagBag import timeout"
+#: The line of a traceback that names the exception.
+_RAISED = re.compile(r"(?:\w+\.)*\w*(?:Error|Exception|Timeout|Exit|Interrupt|Group|Warning)(?::|\Z)", re.ASCII)
 
 
 def event_source(workspace: str) -> str:
@@ -244,20 +250,22 @@ def _asset_event(
 def import_error_event(row: Any, *, workspace: str, origin: str, redact: Callable[[str], str] = str) -> Event:
     """``airflow.dag.import_error`` of a row of Airflow's ``import_error`` table.
 
-    The same error of the same file, parsed again and again, is one event: the id is over the row and its
-    text.
+    The same error of the same file, parsed again and again, is one event: the id is over bundle, file, the row (a new
+    one whenever the file was whole in between) and the text without what differs at each parse.
     """
     stacktrace = redact(row.stacktrace or "")
     lines = [line for line in stacktrace.strip().splitlines() if line.strip()]
+    # An exception's text may have several lines; the first says what it is.
+    raised = [line for line in lines if _RAISED.match(line)] or lines
     data = {
         "filename": row.filename,
         "bundle_name": row.bundle_name,
-        "message": cut(lines[-1].strip(), MAX_MESSAGE) if lines else None,
+        "message": cut(raised[-1].strip(), MAX_MESSAGE) if raised else None,
         "stacktrace": tail(stacktrace, MAX_TRACEBACK),
     }
     return bounded(
         Event(
-            id=change_id(workspace, "import_error", row.bundle_name, row.filename, row.id, row.stacktrace),
+            id=change_id(workspace, "import_error", row.bundle_name, row.filename, row.id, _same_error(row.stacktrace)),
             source=event_source(workspace),
             type="airflow.dag.import_error",
             subject=attribute_text("subject", f"files/{row.bundle_name or ''}/{row.filename}"),
@@ -267,6 +275,14 @@ def import_error_event(row: Any, *, workspace: str, origin: str, redact: Callabl
             origin=origin,
         )
     )
+
+
+def _same_error(stacktrace: str | None) -> str:
+    """What names an import error, whenever the file is parsed."""
+    text = stacktrace or ""
+    # A parse that takes too long is stopped wherever it is: the frames are another each time.
+    stopped = text.rfind(_STOPPED)
+    return steady(text if stopped < 0 else text[stopped:])
 
 
 def deadline_missed_event(

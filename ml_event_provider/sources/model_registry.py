@@ -33,6 +33,7 @@ def approval_changed(
     new: str | None,
     time: datetime,
     origin: str,
+    previous_time: datetime | None = None,
     instance: str = "",
     owner: str = "",
     dag_id: str = "",
@@ -42,6 +43,8 @@ def approval_changed(
     """``ml.model_version.approval_changed``: a version went from ``previous`` to ``status``.
 
     :param previous: the status before, or ``None`` where nobody saw one.
+    :param previous_time: when the version was last seen so; with it the store tells a change that came again
+        from one that another has told.
     :param key: what in the registry told the change (a tag, an alias), from ``old`` to ``new``: the event's
         identity, beside the version.
     :param dag_id: the DAG, with ``dag_run_id`` and ``task_id``, that waited for the change.
@@ -61,6 +64,7 @@ def approval_changed(
             "model": model,
             "version": version,
             "previous_status": None if previous is None else str(previous),
+            "previous_seen": None if previous_time is None else previous_time.isoformat().replace("+00:00", "Z"),
             "status": str(status),
             "tags": dict(model_version.tags),
             "aliases": list(model_version.aliases),

@@ -162,6 +162,22 @@ def find(connection: Connection, event_id: str) -> list[RecordedEvent]:
     return _readable(rows)
 
 
+def about(connection: Connection, event: Event, limit: int = 200) -> list[RecordedEvent]:
+    """The newest events of the type, source, subject and workspace of ``event``, by their own times, oldest first."""
+    query = (
+        select(_TABLE)
+        .where(
+            _TABLE.c.type == event.type,
+            _TABLE.c.source == event.source,
+            _TABLE.c.subject == event.subject,
+            _TABLE.c.workspace == event.workspace,
+        )
+        .order_by(_TABLE.c.time.desc(), _TABLE.c.seq.desc())
+        .limit(limit)
+    )
+    return _readable(connection.execute(query))[::-1]
+
+
 def place_of(connection: Connection, event: Event) -> int:
     """The place of a recorded event."""
     query = select(_TABLE.c.seq).where(_TABLE.c.id == event.id, _TABLE.c.source == event.source)

@@ -187,7 +187,7 @@ def test_in_a_task_the_event_names_dag_run_and_task(inbox: Inbox) -> None:
         _CURRENT_CONTEXT,
     )
 
-    ti = SimpleNamespace(dag_id="train", run_id="manual__1", task_id="validate")
+    ti = SimpleNamespace(dag_id="train", run_id="manual__1", task_id="validate", map_index=2)
     _CURRENT_CONTEXT.append({"ti": ti, "dag_run": SimpleNamespace(team_name="team_a")})  # type: ignore[arg-type]
     try:
         run_checkpoint(frame(1), exists("amount"), [action()])

@@ -28,7 +28,7 @@ START, END = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
 
 
 def context(**changes: Any) -> Any:
-    ti = SimpleNamespace(dag_id="train", run_id="manual__1", task_id="drift")
+    ti = SimpleNamespace(dag_id="train", run_id="manual__1", task_id="drift", map_index=-1)
     fields = {
         "ti": ti,
         "run_id": "manual__1",

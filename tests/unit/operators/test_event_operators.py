@@ -68,6 +68,17 @@ def test_each_try_describes_the_same_event() -> None:
     assert (first["id"], first["source"]) == (second["id"], second["source"])
 
 
+def test_a_cleared_task_describes_an_event_of_its_own_and_each_of_its_tries_the_same() -> None:
+    # Airflow raises max_tries of a task with two retries by the tries that were, when it is cleared.
+    def tried(number: int, allowed: int) -> str:
+        return str(described(publish(retries=2), try_number=number, max_tries=allowed)["id"])
+
+    first, again = [tried(1, 2), tried(2, 2)], [tried(3, 4), tried(4, 4)]
+    assert len(set(first)) == len(set(again)) == 1
+    assert first != again
+    assert tried(1, 2) == described()["id"]
+
+
 @pytest.mark.parametrize(
     "changes",
     [

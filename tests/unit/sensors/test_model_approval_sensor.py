@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+from datetime import datetime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -122,6 +123,7 @@ def test_an_approval_during_the_wait_lets_the_task_go_on_and_is_published(
     assert event["source"] == "/registries/mlflow/mlflow_default"
     assert (event["workspace"], event["owner"], event["origin"]) == ("fraud", "airflow", "worker")
     assert event["subject"] == f"models/{model}/versions/1"
+    assert datetime.fromisoformat(event["data"].pop("previous_seen")) < datetime.fromisoformat(event["time"])
     assert event["data"] == {
         **result,
         "registry": "mlflow",

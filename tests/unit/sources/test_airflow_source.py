@@ -416,3 +416,65 @@ def test_asset_with_an_unusable_extra_is_told_without_it(extra: Any) -> None:
     assert "extra" not in event.data
     assert event.data["extra_left_out"]
     assert event.subject == "assets/m\ufffd"
+
+
+TIMED_OUT = (
+    "Traceback (most recent call last):\n"
+    '  File "/opt/dags/slow.py", line {line}, in <module>\n'
+    "    {code}\n"
+    '  File "/airflow/python_importer.py", line 65, in handle_timeout\n'
+    "    raise AirflowTaskTimeout(error_message)\n"
+    "airflow.sdk.exceptions.AirflowTaskTimeout: DagBag import timeout for /opt/dags/slow.py after 30.0s.\n"
+    "Please take a look at these docs to improve your DAG import time:\n* https://airflow.apache.org\n, PID: {pid}"
+)
+
+
+def import_error(text: str | None, **changes: Any) -> Event:
+    row = {"id": 1, "bundle_name": "dags", "filename": "slow.py", "timestamp": START, "stacktrace": text, **changes}
+    return source.import_error_event(SimpleNamespace(**row), workspace="default", origin="reconciler")
+
+
+@pytest.mark.parametrize(
+    ("once", "again"),
+    [
+        # Stopped by Airflow at another place each time, in another process.
+        (TIMED_OUT.format(line=3, code="sleep(60)", pid=71), TIMED_OUT.format(line=9, code="load()", pid=4_194_301)),
+        (
+            "TypeError: <Model object at 0x7f3a1c0b2d10> is no DAG",
+            "TypeError: <Model object at 0x7f3a1c0b2e50> is no DAG",
+        ),
+        ("FileNotFoundError: '/tmp/tmpq1_x9z3a/c.yaml'", "FileNotFoundError: '/tmp/tmpq1_x9z3b/c.yaml'"),
+    ],
+)
+def test_the_same_import_error_parsed_again_is_one_event(once: str, again: str) -> None:
+    assert import_error(once).id == import_error(again, timestamp=START + timedelta(seconds=30)).id
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"text": "KeyError: 'model_2'"},
+        {"id": 2},
+        {"filename": "other.py"},
+        {"bundle_name": "more"},
+        {"text": None},
+    ],
+)
+def test_another_import_error_is_another_event(other: dict[str, Any]) -> None:
+    assert import_error(**{"text": "KeyError: 'model_1'", **other}).id != import_error("KeyError: 'model_1'").id
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            TIMED_OUT.format(line=3, code="sleep(60)", pid=71),
+            "airflow.sdk.exceptions.AirflowTaskTimeout: DagBag import timeout for /opt/dags/slow.py after 30.0s.",
+        ),
+        ("Traceback\nSyntaxError: invalid\n", "SyntaxError: invalid"),
+        ("KeyError\n", "KeyError"),
+        ("the file is no zip\n", "the file is no zip"),
+    ],
+)
+def test_an_import_errors_message_is_the_line_that_says_what_was_raised(text: str, message: str) -> None:
+    assert import_error(text).data["message"] == message

@@ -131,9 +131,65 @@ def test_an_expectation_on_two_columns_names_both(failed: Any) -> None:
 
 def test_the_same_result_gives_the_same_id_and_another_run_another(succeeded: Any, failed: Any) -> None:
     first = validation_event(succeeded, workspace="fraud")
-    assert validation_event(succeeded, workspace="fraud", task_id="elsewhere").id == first.id
+    assert validation_event(succeeded, workspace="fraud", owner="somebody", data_docs_url="https://docs").id == first.id
     assert validation_event(succeeded, workspace="other").id != first.id
     assert validation_event(failed, workspace="fraud").id != first.id
+
+
+@pytest.fixture(scope="module")
+def of_one_run() -> Any:
+    """Real results of one ``RunIdentifier``: a run name and a time that all batches of a day share."""
+    import great_expectations as gx
+    import great_expectations.expectations as gxe
+
+    context = gx.get_context(mode="ephemeral")
+    asset = context.data_sources.add_pandas("pandas").add_dataframe_asset("orders_asset")
+    suite = context.suites.add(
+        gx.ExpectationSuite(name="suite", expectations=[gxe.ExpectColumnMeanToBeBetween(column="größe", max_value=1)])
+    )
+    validation = context.validation_definitions.add(
+        gx.ValidationDefinition(name="validation", data=asset.add_batch_definition_whole_dataframe("all"), suite=suite)
+    )
+    checkpoint = context.checkpoints.add(gx.Checkpoint(name="orders", validation_definitions=[validation]))
+    run = gx.RunIdentifier(run_name="daily", run_time=MOMENT)
+    return lambda shift: checkpoint.run(batch_parameters={"dataframe": frame(1, shift=shift)}, run_id=run)
+
+
+def test_two_results_of_one_run_identifier_are_two_events(of_one_run: Any) -> None:
+    passed, worse, worst = (validation_event(of_one_run(shift), workspace="fraud") for shift in (0, 5, 6))
+    assert [one.type.rpartition(".")[2] for one in (passed, worse, worst)] == ["success", "failed", "failed"]
+    assert len({one.id for one in (passed, worse, worst)}) == 3
+
+
+def test_a_retried_task_that_finds_the_same_tells_the_same_event(of_one_run: Any) -> None:
+    assert (
+        validation_event(of_one_run(5), workspace="fraud").id == validation_event(of_one_run(5), workspace="fraud").id
+    )
+
+
+@pytest.mark.parametrize("place", [{"dag_id": "b"}, {"run_id": "r"}, {"task_id": "t"}, {"map_index": 0}])
+def test_checks_that_ran_at_different_places_are_different_events(of_one_run: Any, place: dict[str, Any]) -> None:
+    result = of_one_run(0)
+    assert validation_event(result, workspace="fraud", **place).id != validation_event(result, workspace="fraud").id
+    assert drift(**place).id != drift().id
+
+
+@pytest.mark.parametrize("part", ["asset_name", "batch_id", "suite_name"])
+def test_results_about_different_data_are_different_events(part: str) -> None:
+    one, other = made_up(), made_up()
+    setattr(other.run_results["one"], part, "another")
+    assert validation_event(one, workspace="fraud").id != validation_event(other, workspace="fraud").id
+
+
+def test_an_error_printed_with_another_address_is_the_same_result() -> None:
+    results = made_up(), made_up()
+    for result, address in zip(results, ("0x7f3a1c0b2d10", "0x7f3a1c0b2e50"), strict=True):
+        (outcome,) = result.run_results["one"].results
+        outcome.exception_info = {
+            "raised_exception": True,
+            "exception_message": f"<Engine object at {address}> is shut",
+        }
+    assert len({validation_event(result, workspace="fraud").id for result in results}) == 1
 
 
 def made_up(count: int = 1, **changes: Any) -> SimpleNamespace:
@@ -268,8 +324,28 @@ def test_drift_names_its_columns_the_drifted_first() -> None:
     assert [column["value"] for column in data["columns"]] == [None, 0.01]
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"base_dataset_id": "b"},
+        {"target_dataset_id": "t"},
+        {"start_time": "2026-05-02"},
+        {"end_time": None},
+        {"base_rows": 5},
+        {"columns": [{"column": "amount", "value": 0.4, "drifted": True}]},
+    ],
+)
+def test_two_drifts_of_one_name_and_time_are_two_events(other: dict[str, Any]) -> None:
+    assert drift(**other).id != drift().id
+
+
+def test_a_drift_measured_again_with_the_noise_of_floats_is_the_same() -> None:
+    noisy = [{"column": "amount", "value": 0.1 + 0.2, "drifted": True}]
+    exact = [{"column": "amount", "value": 0.3, "drifted": True}]
+    assert drift(columns=noisy).id == drift(columns=exact).id
+
+
 def test_drift_is_identified_by_workspace_name_and_time() -> None:
-    assert drift().id == drift(drift_coefficient=0.1).id
     assert drift().data["DataDriftId"] == drift(time=MOMENT + timedelta(days=1)).data["DataDriftId"]
     assert len({drift().id, drift(name="b").id, drift(workspace="b").id, drift(time=datetime.now(UTC)).id}) == 4
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -28,6 +28,7 @@ def event(**changes: Any) -> Any:
             "instance": "mlflow_default",
             "model_version": VERSION,
             "previous": Approval.PENDING,
+            "previous_time": NOW - timedelta(minutes=6),
             "status": Approval.APPROVED,
             "key": "validation_status",
             "old": None,
@@ -60,6 +61,7 @@ def test_the_event_tells_version_change_and_who_waited() -> None:
             "model": "churn",
             "version": "3",
             "previous_status": "pending",
+            "previous_seen": "2026-11-22T09:30:00Z",
             "status": "approved",
             "tags": {"validation_status": "approved"},
             "aliases": ["champion"],
@@ -74,8 +76,8 @@ def test_the_event_tells_version_change_and_who_waited() -> None:
 
 def test_what_nobody_knows_is_null() -> None:
     bare = ModelVersion(model="churn", version="3")
-    data = event(model_version=bare, previous=None, dag_id="", dag_run_id="", task_id="").data
-    unknown = ("previous_status", "link", "run_id", "dag_id", "dag_run_id", "task_id")
+    data = event(model_version=bare, previous=None, previous_time=None, dag_id="", dag_run_id="", task_id="").data
+    unknown = ("previous_status", "previous_seen", "link", "run_id", "dag_id", "dag_run_id", "task_id")
     assert [data[name] for name in unknown] == [None] * len(unknown)
 
 

@@ -80,7 +80,7 @@ class _EventOperator(BaseOperator):
         ti, run = context["ti"], context.get("dag_run")
         started = getattr(run, "start_date", None)
         parts = (workspace, "task", ti.dag_id, ti.run_id, started, ti.task_id, map_index, self.event_type)
-        before = (getattr(ti, "max_tries", None) or 0) - self.retries
+        before = int(getattr(ti, "max_tries", None) or 0) - int(self.retries or 0)
         return change_id(*parts, before) if before > 0 else change_id(*parts)
 
 

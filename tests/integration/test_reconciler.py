@@ -489,6 +489,16 @@ def test_import_error_is_one_event_until_it_changes(session: Session, one: Recon
     assert len(recorded()) == 2
 
 
+def test_import_error_that_names_its_process_is_one_event_however_often_the_file_is_parsed(
+    session: Session, one: Reconciler
+) -> None:
+    for parse in range(3):
+        text = f"Timeout: <Client object at 0x7f3a1c0b2d{parse}0> of process {100 + parse}"
+        import_error(session, text, at=NOW + timedelta(seconds=30 * parse))
+        one.read_tables()
+    assert len(recorded()) == 1
+
+
 def test_error_that_comes_back_after_it_was_fixed_is_an_event_again(session: Session, one: Reconciler) -> None:
     from airflow.models.errors import ParseImportError
 

@@ -39,52 +39,58 @@ log = logging.getLogger(__name__)
 _ORDINALS = "notifications"
 
 
+class Compiled(NamedTuple):
+    """All that was read of the store's rules at one fingerprint. Never changed: a newer one takes its place."""
+
+    fingerprint: int
+    rules: RuleSet
+    #: The versions under which the rules are stored, by workspace and name.
+    versions: Mapping[tuple[str, str], int]
+    #: All enabled rules of the store, also those that cannot be used at present.
+    enabled: frozenset[tuple[str, str]]
+
+
 class Rules:
     """The enabled rules of all workspaces with what stands beside them, compiled; again when the store's change."""
 
     def __init__(self) -> None:
-        self._fingerprint: object = None
-        self.compiled = RuleSet([])
-        self._versions: dict[tuple[str, str], int] = {}
-        #: All enabled rules of the store, also those that cannot be used at present.
-        self.enabled: set[tuple[str, str]] = set()
+        self._known: Compiled | None = None
         #: Whether what the rules wait for from the beginning is yet to be noted.
         self.pending = False
 
+    @property
+    def known(self) -> Compiled:
+        """What was read last.
+
+        :raises RuntimeError: if nothing was yet: without rules nothing is matched, and nothing forgotten.
+        """
+        if self._known is None:
+            raise RuntimeError("the rules were not read yet: call refresh() first")
+        return self._known
+
+    @property
+    def compiled(self) -> RuleSet:
+        """The rules of :attr:`known`."""
+        return self.known.rules
+
     def refresh(self, connection: Any) -> None:
-        """Read the definitions again if any changed. One that cannot be used is logged and left out."""
+        """Read the definitions again if any changed. One that cannot be used is logged and left out.
+
+        Where anything fails, all stays as it was, and the next call tries again.
+        """
         fingerprint = definitions.fingerprint(connection)
-        if fingerprint == self._fingerprint:
+        if self._known is not None and self._known.fingerprint == fingerprint:
             return
-        while fingerprint != self._fingerprint:
+        while True:
+            compiled = _compiled(connection, fingerprint)
             # Between two statements others may commit: what was read is whole if nothing changed meanwhile.
-            self._fingerprint = fingerprint
-            self._versions, self.enabled = {}, set()
-            compiled = RuleSet(
-                self._read(connection, Kind.RULE, Rule),
-                groups=self._read(connection, Kind.GROUP, ResourceGroup),
-                calendars=self._read(connection, Kind.CALENDAR, Calendar),
-                silences=self._read(connection, Kind.SILENCE, Silence),
-            )
             fingerprint = definitions.fingerprint(connection)
-        self.compiled = compiled
-        for name, problem in self.compiled.broken.items():
+            if fingerprint == compiled.fingerprint:
+                break
+        for name, problem in compiled.rules.broken.items():
             log.error("%s cannot be used: %s", name, problem)
         self.pending = True
-
-    def _read(self, connection: Any, kind: Kind, model: type[BaseModel]) -> list[Any]:
-        usable: list[Any] = []
-        for stored in definitions.find(connection, kind):
-            if kind is Kind.RULE and stored.enabled:
-                self.enabled.add((stored.workspace, stored.name))
-            try:
-                usable.append(model.model_validate(stored.definition))
-            except ValueError as error:
-                log.error("%s %s of workspace %s cannot be used: %s", kind, stored.name, stored.workspace, error)
-                continue
-            if kind is Kind.RULE:
-                self._versions[stored.workspace, stored.name] = stored.version
-        return usable
+        self._known = compiled
 
     def match(self, event: Event) -> list[Rule]:
         """The rules whose own events include this one, by name."""
@@ -92,7 +98,32 @@ class Rules:
 
     def version(self, rule: Rule) -> int:
         """The version under which a rule is stored."""
-        return self._versions.get((rule.workspace, rule.name), 0)
+        return self.known.versions.get((rule.workspace, rule.name), 0)
+
+
+def _compiled(connection: Any, fingerprint: int) -> Compiled:
+    versions: dict[tuple[str, str], int] = {}
+
+    def read(kind: Kind, model: type[BaseModel]) -> list[Any]:
+        usable: list[Any] = []
+        for stored in definitions.find(connection, kind):
+            try:
+                usable.append(model.model_validate(stored.definition))
+            except ValueError as error:
+                log.error("%s %s of workspace %s cannot be used: %s", kind, stored.name, stored.workspace, error)
+                continue
+            if kind is Kind.RULE:
+                versions[stored.workspace, stored.name] = stored.version
+        return usable
+
+    enabled = definitions.enabled_rules(connection)
+    rules = RuleSet(
+        read(Kind.RULE, Rule),
+        groups=read(Kind.GROUP, ResourceGroup),
+        calendars=read(Kind.CALENDAR, Calendar),
+        silences=read(Kind.SILENCE, Silence),
+    )
+    return Compiled(fingerprint, rules, versions, enabled)
 
 
 class Matched(NamedTuple):
@@ -120,7 +151,7 @@ def match_batch(rules: Rules, *, limit: int, now: Callable[[], datetime] = utc_n
         rules.refresh(connection)
         batch = Batch(connection, rules, moment)
         if rules.pending:
-            gone = states.forget_others(connection, rules.enabled)
+            gone = states.forget_others(connection, rules.known.enabled)
             decisions.record(connection, [one for place, body in gone for one in _forgotten(place, body, moment)])
         taken = batch.take(limit)
         drained = taken < limit

@@ -113,6 +113,12 @@ def find(connection: Connection, kind: Kind = Kind.RULE, *, workspace: str = "")
     return found
 
 
+def enabled_rules(connection: Connection) -> frozenset[tuple[str, str]]:
+    """Workspace and name of each rule that is switched on, whether its definition can be read or not."""
+    query = select(_TABLE.c.workspace, _TABLE.c.name).where(_TABLE.c.kind == Kind.RULE, _TABLE.c.enabled)
+    return frozenset((row.workspace, row.name) for row in connection.execute(query))
+
+
 def get(connection: Connection, name: str, *, workspace: str, kind: Kind = Kind.RULE) -> Stored:
     """One definition.
 

@@ -6,7 +6,7 @@ VENV := .venv
 MLFLOW := .venv-mlflow
 PIP := -m pip --disable-pip-version-check --quiet --quiet
 
-.PHONY: demo test lint setup benchmarks clean
+.PHONY: demo test lint setup soak benchmarks clean
 
 demo: setup
 	@$(VENV)/bin/python -m demo
@@ -19,6 +19,9 @@ lint: $(VENV)/.ready
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports --config setup.cfg
+
+soak: setup
+	@$(VENV)/bin/python -m soak
 
 benchmarks: setup
 	@$(VENV)/bin/python -m benchmarks

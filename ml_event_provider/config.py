@@ -111,6 +111,12 @@ def spool_directory() -> Path:
 
 
 @cache
+def spool_megabytes() -> float:
+    """``[ml_events] spool_megabytes``: the most that waits in the spool, in MiB."""
+    return _number("spool_megabytes")
+
+
+@cache
 def embedded_dispatcher() -> bool:
     """``[ml_events] embedded_dispatcher``: whether the scheduler runs a dispatcher as its child."""
     return _flag("embedded_dispatcher")

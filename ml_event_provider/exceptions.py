@@ -27,6 +27,10 @@ class Unauthorized(HandOverError):
     """The ingest endpoint does not know the caller: wrong token, user or password."""
 
 
+class EndpointFailed(HandOverError):
+    """The ingest endpoint failed at these events; it may take others."""
+
+
 class EventRejected(HandOverError):
     """The ingest endpoint refused the events for good; sending them again cannot succeed."""
 

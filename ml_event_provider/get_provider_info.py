@@ -44,6 +44,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "string",
         "Where events wait while the API server cannot be reached. Empty: ml_events/spool in AIRFLOW_HOME.",
     ),
+    "spool_megabytes": _option(
+        "200.0",
+        "float",
+        "The most that waits in the spool directory, in MiB; a small file counts as 4 KiB. What does not fit is"
+        " refused, and said in the log.",
+    ),
     "embedded_dispatcher": _option(
         "True",
         "boolean",

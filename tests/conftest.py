@@ -41,10 +41,11 @@ os.environ.update(
 
 @pytest.fixture(autouse=True)
 def _fresh_options() -> Iterator[None]:
-    """Cached options of ours end with the test."""
-    from ml_event_provider import config
+    """Cached options of ours end with the test, and what was logged once may be logged again."""
+    from ml_event_provider import config, troubles
 
     config.forget()
+    troubles.forget()
     yield
     config.forget()
 

@@ -37,7 +37,8 @@ def complete(connection: Any, told: Sequence[Event]) -> list[Event]:
 
 
 def _from_row(connection: Any, event: Event) -> Event:
-    run = airflow_tables.run_named(connection, str(event.data.get("dag_id")), str(event.data.get("run_id")))
+    dag_id, run_id = str(event.data.get("dag_id")), str(event.data.get("run_id"))
+    run = airflow_tables.run_named(connection, dag_id, run_id)
     if run is None:
         return event
     state = event.type.removeprefix(_DAG_RUN)

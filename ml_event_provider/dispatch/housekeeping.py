@@ -9,13 +9,14 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from ml_event_provider import config
+from ml_event_provider import config, troubles
 from ml_event_provider.dispatch.completion import complete
 from ml_event_provider.dispatch.loop import guarded
 from ml_event_provider.dispatch.metrics import gauge
 from ml_event_provider.dispatch.reconciler import Reconciler
+from ml_event_provider.exceptions import EventRejected
 from ml_event_provider.store import cursors, dispatchers, events, retention
-from ml_event_provider.store.engine import transaction, utc_now
+from ml_event_provider.store.engine import refuses, tables_missing, transaction, utc_now, worth_retrying
 from ml_event_provider.store.spool import Spool
 
 if TYPE_CHECKING:
@@ -66,10 +67,10 @@ class Housekeeping:
 
     def _jobs(self) -> list[tuple[str, float, Callable[[], object]]]:
         reconciler = Reconciler(grace=self._settings.grace, retention=self._settings.retention_days)
-        spool = Spool(config.spool_directory())
+        spool = Spool(config.spool_directory(), megabytes=config.spool_megabytes())
         jobs: list[tuple[str, float, Callable[[], object]]] = [
             ("heartbeat", HEARTBEAT_SECONDS, self._beat),
-            ("spool", HOUSEKEEPING_SECONDS, lambda: spool.drain(record_spooled, go_on=turn())),
+            ("spool", HOUSEKEEPING_SECONDS, lambda: spool.drain(record_spooled, away=away, go_on=turn())),
         ]
         every = self._settings.reconcile_every
         if every > 0:
@@ -121,6 +122,19 @@ def turn() -> Callable[[], bool]:
 
 
 def record_spooled(spooled: list[Event]) -> None:
-    """Record events from the spool as the ingest endpoint would have."""
-    with transaction() as connection:
-        events.record(connection, complete(connection, spooled))
+    """Record events from the spool as the ingest endpoint would have.
+
+    :raises EventRejected: if the database refuses what one of them holds.
+    """
+    try:
+        with transaction() as connection:
+            events.record(connection, complete(connection, spooled))
+    except Exception as error:
+        if refuses(error):
+            raise EventRejected(f"the database refuses them: {troubles.first_line(error)}") from error
+        raise
+
+
+def away(error: Exception) -> bool:
+    """Whether the database takes no events at all now."""
+    return worth_retrying(error) or tables_missing(error)

@@ -7,8 +7,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from ml_event_provider import troubles
 from ml_event_provider.dispatch.metrics import count
-from ml_event_provider.store.engine import worth_retrying
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,11 +55,8 @@ def guarded(name: str, work: Callable[[], object], stopping: threading.Event) ->
     """Do one step and say whether it did anything; whatever it raises is logged and does not end the others."""
     try:
         return bool(work())
-    except Exception as error:
-        if worth_retrying(error):
-            log.warning("%s: the database is busy or away: %s", name, str(error).splitlines()[0])
-        else:
-            log.exception("%s failed", name)
+    except Exception as error:  # noqa: BLE001 - told, and the other steps go on
+        troubles.tell(log, f"{name} failed", error)
         count("dispatcher_errors")
         stopping.wait(REST_SECONDS)
         return False

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from ml_event_provider.events.wire import BATCH, write_batch
-from ml_event_provider.exceptions import EventRejected, HandOverError, Unauthorized
+from ml_event_provider.exceptions import EndpointFailed, EventRejected, HandOverError, Unauthorized
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -130,7 +130,8 @@ def call(
 
     :raises EventRejected: if it refused the body for good (400, 413, 422).
     :raises Unauthorized: if it does not know the caller (401).
-    :raises HandOverError: for everything else: unreachable, too slow, 403, 5xx.
+    :raises EndpointFailed: if it failed at this body (500).
+    :raises HandOverError: for everything else: unreachable, too slow, 403, other 5xx.
     """
     answer = _post(endpoint, path, body, content_type, _token(endpoint, deadline), deadline)
     if answer.status_code == 401 and endpoint in _tokens:
@@ -147,6 +148,8 @@ def call(
         raise EventRejected(problem)
     if answer.status_code == 401:
         raise Unauthorized(problem)
+    if answer.status_code == 500:
+        raise EndpointFailed(problem)
     raise HandOverError(problem)
 
 

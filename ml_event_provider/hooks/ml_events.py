@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow.sdk.bases.hook import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 
-from ml_event_provider import config
+from ml_event_provider import config, troubles
 from ml_event_provider.exceptions import EventRejected, HandOverError, InvalidEvent, Unauthorized
 from ml_event_provider.hooks import ingest
 from ml_event_provider.store.spool import Spool
@@ -138,7 +138,8 @@ class MlEventHook(BaseHook):
             log.warning("%s", error)
             return False
         except OSError as error:
-            log.error("Events are lost: neither handed over nor spooled in %s: %s", self.spool.directory, error)
+            lost = f"Events are lost: neither handed over nor spooled in {self.spool.directory}"
+            troubles.tell(log, lost, error, level=logging.ERROR)
             return False
         return True
 
@@ -214,7 +215,7 @@ class MlEventHook(BaseHook):
     @property
     def spool(self) -> Spool:
         """Where events wait while the endpoint cannot be reached."""
-        return Spool(config.spool_directory())
+        return Spool(config.spool_directory(), megabytes=config.spool_megabytes())
 
     def _drain(self, endpoint: ingest.Endpoint, deadline: float) -> None:
         """Send what waits on this machine, in the time that is left."""
@@ -223,5 +224,5 @@ class MlEventHook(BaseHook):
                 lambda events: ingest.send_events(endpoint, events, deadline=deadline),
                 go_on=lambda: time.monotonic() < deadline - self.seconds / 2,
             )
-        except (HandOverError, OSError) as error:
-            log.warning("Spooled events wait on: %s", error)
+        except Exception as error:  # noqa: BLE001 - what was asked for is done; the spool is drained again
+            troubles.tell(log, "Spooled events wait on", error)

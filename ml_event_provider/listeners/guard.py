@@ -6,6 +6,8 @@ import logging
 from functools import wraps
 from typing import TYPE_CHECKING, ParamSpec
 
+from ml_event_provider import troubles
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -27,8 +29,8 @@ def guarded(listener: Callable[P, None]) -> Callable[P, None]:
             listener(*args, **kwargs)
         except (SystemExit, KeyboardInterrupt):
             raise
-        except BaseException:
-            log.exception("ML events: %s failed; the state change itself is not affected", listener.__name__)
+        except BaseException as error:  # noqa: BLE001 - nothing of ours fails a task or the scheduler
+            troubles.tell(log, f"ML events: {listener.__name__} failed; the state change itself is not affected", error)
             count("listener_errors")
 
     return safe

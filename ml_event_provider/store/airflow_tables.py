@@ -15,7 +15,7 @@ from sqlalchemy import and_, func, inspect, or_, select
 
 from ml_event_provider import config
 from ml_event_provider.store import schema
-from ml_event_provider.store.engine import in_chunks
+from ml_event_provider.store.engine import in_chunks, storable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -171,13 +171,15 @@ def active_runs(connection: Connection) -> list[int]:
 
 def run_named(connection: Connection, dag_id: str, run_id: str) -> Row[Any] | None:
     """The row of one dag run, or ``None``."""
+    if not (storable(dag_id) and storable(run_id)):
+        return None
     return connection.execute(select(*_RUN_ROW).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)).first()
 
 
 def runs_named(connection: Connection, named: Iterable[tuple[str, str]]) -> list[int]:
     """The ids of dag runs by DAG and run id."""
     found: list[int] = []
-    for chunk in in_chunks(sorted(named), 100):
+    for chunk in in_chunks(sorted(pair for pair in named if all(map(storable, pair))), 100):
         wanted = or_(*(and_(DagRun.dag_id == dag_id, DagRun.run_id == run_id) for dag_id, run_id in chunk))
         found.extend(connection.execute(select(DagRun.id).where(wanted)).scalars())
     return found

@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError, StatementError
+
+from ml_event_provider.events.strict_json import SURROGATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -144,10 +146,23 @@ def worth_retrying(error: BaseException) -> bool:
     return not str(error).startswith("(sqlite3.") or "locked" in str(error) or "busy" in str(error)
 
 
+def refuses(error: BaseException) -> bool:
+    """Whether the database, or its driver, refuses what a row itself holds: it would again at each try."""
+    if isinstance(error, StatementError) and not isinstance(error, DBAPIError):
+        # SQLAlchemy's own, around what a value's conversion raised.
+        return True
+    return isinstance(error, DataError | IntegrityError | ValueError | TypeError | OverflowError)
+
+
 def tables_missing(error: BaseException) -> bool:
     """Whether a statement failed because ``airflow db migrate`` has not made our tables."""
     words = str(error).splitlines()[0] if isinstance(error, DBAPIError) else ""
     return "ml_event_" in words and any(said in words for said in ("no such table", "does not exist", "doesn't exist"))
+
+
+def storable(text: str) -> bool:
+    """Whether every database can hold this text: PostgreSQL's know no NUL, and UTF-8 no half of a surrogate pair."""
+    return "\0" not in text and not SURROGATE.search(text)
 
 
 def in_chunks(values: Iterable[Any], size: int = 500) -> Iterator[list[Any]]:

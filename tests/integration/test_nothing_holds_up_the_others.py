@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 from sqlalchemy import update
 
 from ml_event_provider.dispatch.attempt import checked
-from ml_event_provider.events.model import Event
+from ml_event_provider.dispatch.housekeeping import away, record_spooled
+from ml_event_provider.events.model import MAX_LENGTH, Event
 from ml_event_provider.store import events, schema
 from ml_event_provider.store.engine import transaction
 from ml_event_provider.store.spool import Spool
@@ -85,3 +87,37 @@ def test_what_was_recorded_is_what_is_read() -> None:
     with transaction() as connection:
         (one,) = events.find(connection, "one")
     assert json.loads(json.dumps(one.event.data)) == data
+
+
+def test_an_event_that_the_database_refuses_is_put_aside_and_the_spooled_go_on(tmp_path: Any) -> None:
+    spool = Spool(tmp_path)
+    bad = made("bad")
+    object.__setattr__(bad, "workspace", "x" * 300 + "\0")
+    spool.put([made("first"), bad])
+    spool.put([made("newer")])
+    (tmp_path / "2.events.json").write_text("[" * 100_000)
+    with pytest.MonkeyPatch.context() as patched:
+        # A file that an older or foreign writer left: our own reader refuses the character before the database does.
+        patched.setattr("ml_event_provider.events.model._FORBIDDEN", re.compile("(?!)"))
+        patched.setitem(MAX_LENGTH, "workspace", 1000)
+        for _ in range(2):
+            spool.drain(record_spooled, away=away)
+    # SQLite takes it.
+    assert sorted(set(taken()) - {"bad"}) == ["first", "newer"]
+    assert spool.waiting() == []
+
+
+def test_a_callback_with_nul_in_its_run_is_recorded_as_it_was_told(tmp_path: Any) -> None:
+    told = Event(
+        id="nul",
+        source="/test",
+        type="airflow.dag_run.failed",
+        time=NOW,
+        origin="callback",
+        data={"dag_id": "d\0", "run_id": "r\0\ud800"},
+    )
+    spool = Spool(tmp_path)
+    spool.put([told])
+    spool.put([made("newer")])
+    assert spool.drain(record_spooled, away=away) == 2
+    assert taken() == ["nul", "newer"]

@@ -38,6 +38,7 @@ DEFAULTS: dict[str, Any] = {
     "capture_running": True,
     "conn_id": "ml_events_default",
     "hand_over_seconds": 3.0,
+    "spool_megabytes": 200.0,
     "embedded_dispatcher": True,
     "poll_seconds": 0.5,
     "send_workers": 16,

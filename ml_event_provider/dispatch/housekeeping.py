@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from ml_event_provider import config, troubles
 from ml_event_provider.dispatch.completion import complete
 from ml_event_provider.dispatch.loop import guarded
-from ml_event_provider.dispatch.metrics import gauge
 from ml_event_provider.dispatch.reconciler import Reconciler
 from ml_event_provider.exceptions import EventRejected
+from ml_event_provider.metrics import gauge
 from ml_event_provider.store import cursors, dispatchers, events, retention
 from ml_event_provider.store.engine import refuses, tables_missing, transaction, utc_now, worth_retrying
 from ml_event_provider.store.spool import Spool

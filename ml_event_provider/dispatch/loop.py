@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ml_event_provider import troubles
-from ml_event_provider.dispatch.metrics import count
+from ml_event_provider.metrics import count
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ml_event_provider.dispatch.loop import guarded
 from ml_event_provider.dispatch.matching import Rules, match_batch
-from ml_event_provider.dispatch.metrics import count
+from ml_event_provider.metrics import count
 
 if TYPE_CHECKING:
     from ml_event_provider.dispatch.loop import Signals

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ml_event_provider.dispatch.attempt import Connections, Sender, default_renderer
 from ml_event_provider.dispatch.loop import guarded
-from ml_event_provider.dispatch.metrics import count
+from ml_event_provider.metrics import count
 from ml_event_provider.store import deliveries
 from ml_event_provider.store.engine import transaction, utc_now
 

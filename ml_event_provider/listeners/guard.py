@@ -7,6 +7,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, ParamSpec
 
 from ml_event_provider import troubles
+from ml_event_provider.metrics import count
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,13 +35,3 @@ def guarded(listener: Callable[P, None]) -> Callable[P, None]:
             count("listener_errors")
 
     return safe
-
-
-def count(name: str, amount: int = 1) -> None:
-    """Count ``ml_events.<name>`` in Airflow's metrics; a missing backend is no reason to fail."""
-    try:
-        from airflow._shared.observability.metrics import stats
-
-        stats.incr(f"ml_events.{name}", amount)
-    except Exception:
-        log.debug("metric ml_events.%s not counted", name, exc_info=True)

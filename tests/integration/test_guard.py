@@ -39,25 +39,6 @@ def test_result_of_a_good_listener_is_untouched() -> None:
     assert called == [7]
 
 
-def test_metric_reaches_airflows_own_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
-    from airflow._shared.observability.metrics import stats
-
-    counted: list[tuple[str, int]] = []
-    monkeypatch.setattr(stats, "incr", lambda name, amount: counted.append((name, amount)))
-    guard.count("listener_errors", 2)
-    assert counted == [("ml_events.listener_errors", 2)]
-
-
-def test_missing_metrics_backend_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    from airflow._shared.observability.metrics import stats
-
-    def broken(*_: object) -> None:
-        raise OSError("no statsd")
-
-    monkeypatch.setattr(stats, "incr", broken)
-    guard.count("listener_errors")
-
-
 @pytest.mark.parametrize("module", [dag_runs, task_instances, lifecycle])
 def test_every_listener_is_guarded(module: object) -> None:
     listeners = [one for name, one in vars(module).items() if name.startswith(("on_", "before_"))]

@@ -1,7 +1,7 @@
 """Counts and gauges in Airflow's metrics, all named ``ml_events.…``.
 
 Airflow moves this part of itself from version to version, and a metric is never worth a lost event: where one cannot
-be sent, the first failure of a process is a warning, and everything else goes on.
+be sent, the log has a line a minute, and everything else goes on.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import logging
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
+from ml_event_provider import troubles
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 log = logging.getLogger(__name__)
-_warned = False
 
 
 def count(name: str, amount: int = 1) -> None:
@@ -46,14 +47,9 @@ def start() -> None:
 
 def _send(use: Callable[[Any], object]) -> None:
     """Give Airflow's metrics to ``use``."""
-    global _warned
     try:
         from airflow.observability.stats import Stats
 
         use(Stats)
-    except Exception as error:
-        if _warned:
-            log.debug("a metric was not sent", exc_info=True)
-            return
-        _warned = True
-        log.warning("Metrics of ML events cannot be sent (%s: %s); all else goes on", type(error).__name__, error)
+    except Exception as error:  # noqa: BLE001 - a metric is never worth what is counted
+        troubles.tell(log, "ML events: metrics cannot be sent; all else goes on", error)

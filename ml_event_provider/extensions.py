@@ -64,6 +64,12 @@ def target_for(connection_type: str | None) -> Target:
 
 
 @cache
+def caller_options() -> frozenset[str]:
+    """The options of targets that whoever may use a connection may give."""
+    return frozenset().union(*(getattr(target, "caller_options", ()) for target in targets().values()))
+
+
+@cache
 def registries() -> dict[str, Registry]:
     """All model registries by name."""
     found: dict[str, Registry] = {}

@@ -7,15 +7,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 from anyio import to_thread
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 
-from ml_event_provider.api.security import Caller, may_manage, may_read
+from ml_event_provider.api import authority
+from ml_event_provider.api.security import Caller, CallerDep
 from ml_event_provider.dispatch import alerts
 from ml_event_provider.dispatch.matching import Rules
 from ml_event_provider.store import states
 from ml_event_provider.store.engine import transaction
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ml_event_provider.store.states import OpenAlert
 
 router = APIRouter(prefix="/v1/alerts")
@@ -26,31 +29,39 @@ _rules = Rules()
 
 @router.get("")
 async def list_alerts(
-    _: Annotated[Caller, Depends(may_read)],
+    who: CallerDep,
     workspace: str = "",
     rule: str = "",
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> dict[str, Any]:
-    """The open alerts, the newest first."""
-    found = await to_thread.run_sync(partial(_found, workspace=workspace, rule=rule, limit=limit))
+    """The open alerts that the caller may see, the newest first."""
+    found = await to_thread.run_sync(partial(_found, who, workspace=workspace, rule=rule, limit=limit))
     return {"alerts": [_shown(one) for one in found]}
 
 
-def _found(*, workspace: str, rule: str, limit: int) -> list[OpenAlert]:
+def _found(who: Caller, *, workspace: str, rule: str, limit: int) -> list[OpenAlert]:
     with transaction() as connection:
-        return states.open_alerts(connection, workspace=workspace, rule=rule, limit=limit)
+        seen = authority.sight(connection, who)
+        return states.open_alerts(connection, workspace=workspace, rule=rule, limit=limit, sight=seen)
 
 
 @router.post("/{alert_id}/acknowledge")
-async def acknowledge(alert_id: str, who: Annotated[Caller, Depends(may_manage)]) -> dict[str, Any]:
+async def acknowledge(alert_id: str, who: CallerDep) -> dict[str, Any]:
     """Look after an alert in the caller's name: no repetition, no escalation."""
-    return _handled(await to_thread.run_sync(partial(alerts.acknowledge, alert_id, who=who.name, rules=_rules)))
+    return await to_thread.run_sync(_handle, alerts.acknowledge, alert_id, who)
 
 
 @router.post("/{alert_id}/resolve")
-async def resolve(alert_id: str, who: Annotated[Caller, Depends(may_manage)]) -> dict[str, Any]:
+async def resolve(alert_id: str, who: CallerDep) -> dict[str, Any]:
     """End an alert in the caller's name."""
-    return _handled(await to_thread.run_sync(partial(alerts.resolve, alert_id, who=who.name, rules=_rules)))
+    return await to_thread.run_sync(_handle, alerts.resolve, alert_id, who)
+
+
+def _handle(change: Callable[..., alerts.Handled], alert_id: str, who: Caller) -> dict[str, Any]:
+    with transaction() as connection:
+        alert = states.open_alert(connection, alert_id, sight=authority.sight(connection, who))
+        authority.manage(connection, who, alert.workspace)
+    return _handled(change(alert_id, who=who.name, rules=_rules))
 
 
 def _handled(handled: alerts.Handled) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 
 from ml_event_provider import __version__
 from ml_event_provider.api import alerts, health, ingest, rules, silences
-from ml_event_provider.api.security import caller
+from ml_event_provider.api.security import caller, meant_by_the_user
 from ml_event_provider.exceptions import InvalidEvent, InvalidRule, NotFound
 from ml_event_provider.store.engine import worth_retrying
 
@@ -26,7 +26,7 @@ def create_app() -> FastAPI:
     app = FastAPI(
         title="ML Events",
         version=__version__,
-        dependencies=[Depends(caller), Depends(storable_address)],
+        dependencies=[Depends(caller), Depends(meant_by_the_user), Depends(storable_address)],
         docs_url=None,
         redoc_url=None,
         openapi_url=None,

@@ -8,17 +8,25 @@ from fastapi import Depends, HTTPException, Request
 from pydantic import BaseModel, ValidationError
 
 from ml_event_provider import config
+from ml_event_provider.events.model import is_json_type
 from ml_event_provider.exceptions import InvalidEvent
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
 async def limited_body(request: Request) -> bytes:
-    """The body, read no further than the limit."""
+    """The body, read no further than the limit; 415 for one that does not say that it is JSON."""
+    length = request.headers.get("content-length", "")
+    content_type = request.headers.get("content-type", "")
+    if (length not in {"", "0"} or "transfer-encoding" in request.headers) and not is_json_type(content_type):
+        raise HTTPException(
+            415,
+            detail=f"Content-Type is {content_type[:100]!r}: send JSON with Content-Type: application/json, or a"
+            " CloudEvent with application/cloudevents+json",
+        )
     limit = config.max_body_bytes()
     too_large = HTTPException(413, detail=f"the body is larger than {limit} bytes: send smaller batches")
-    length = request.headers.get("content-length", "")
-    if length.isdigit() and int(length) > limit:
+    if length.isdecimal() and int(length) > limit:
         raise too_large
     chunks: list[bytes] = []
     size = 0

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from anyio import to_thread
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from ml_event_provider import config
+from ml_event_provider.api import authority
 from ml_event_provider.api.body import BodyDep, parsed
-from ml_event_provider.api.security import Caller, may_notify, may_publish
+from ml_event_provider.api.security import Caller, CallerDep
 from ml_event_provider.dispatch.completion import complete
 from ml_event_provider.dispatch.matching import notify_directly
 from ml_event_provider.events.bounds import MAX_EVENT_BYTES, bounded
 from ml_event_provider.events.model import Event
 from ml_event_provider.events.wire import read_request
+from ml_event_provider.rules.fields import Options
 from ml_event_provider.store import events as store
 from ml_event_provider.store.engine import transaction
 
@@ -29,22 +31,25 @@ _STORABLE: Final = r"^[^\x00]*$"
 
 
 @router.post("/events", status_code=202)
-async def publish(request: Request, _: Annotated[Caller, Depends(may_publish)], body: BodyDep) -> dict[str, Any]:
+async def publish(request: Request, who: CallerDep, body: BodyDep) -> dict[str, Any]:
     """Record one event or a batch, all or nothing; events that are recorded already change nothing.
 
     Answers 202 with the ids in the order of the request.
     """
     # In a thread: reading a large batch takes longer than the API server's event loop may stand still.
-    return {"ids": await to_thread.run_sync(_record, request.headers, body)}
+    return {"ids": await to_thread.run_sync(_record, who, request.headers, body)}
 
 
-def _record(headers: Mapping[str, str], body: bytes) -> list[str]:
+def _record(who: Caller, headers: Mapping[str, str], body: bytes) -> list[str]:
     # Too large an event is cut, not refused; only the body as a whole has a limit.
     largest = config.max_body_bytes() + MAX_EVENT_BYTES
     events = [bounded(event) for event in read_request(headers, body, max_event_bytes=largest)]
-    if events:
-        with transaction() as connection:
-            store.record(connection, complete(connection, events))
+    with transaction() as connection:
+        # Completed, an event may belong to another workspace than it said.
+        completed = complete(connection, events)
+        authority.publish(connection, who, [*events, *completed])
+        if completed:
+            store.record(connection, completed)
     return [event.id for event in events]
 
 
@@ -54,7 +59,7 @@ class NotificationTarget(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     conn_id: str = Field(min_length=1, max_length=250, pattern=_STORABLE)
-    options: dict[str, Any] = {}
+    options: Options = {}
 
 
 class NotificationRequest(BaseModel):
@@ -70,20 +75,23 @@ class NotificationRequest(BaseModel):
 
 
 @router.post("/notifications", status_code=202)
-async def notify(_: Annotated[Caller, Depends(may_notify)], body: BodyDep) -> dict[str, Any]:
+async def notify(who: CallerDep, body: BodyDep) -> dict[str, Any]:
     """Record an event and deliver it to the given targets; the same request again changes nothing."""
-    return await to_thread.run_sync(_notify, body)
+    return await to_thread.run_sync(_notify, who, body)
 
 
-def _notify(body: bytes) -> dict[str, Any]:
+def _notify(who: Caller, body: bytes) -> dict[str, Any]:
     request = parsed(NotificationRequest, body)
     event = bounded(Event.from_dict(request.event))
+    targets = [(target.conn_id, target.options) for target in request.targets]
     with transaction() as connection:
         (completed,) = complete(connection, [event])
+        authority.publish(connection, who, [event])
+        authority.notify(connection, who, completed, targets)
         new, made = notify_directly(
             connection,
             completed,
-            [(target.conn_id, target.options) for target in request.targets],
+            targets,
             template=request.template,
             severity=request.severity,
             name=request.name,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 from anyio import to_thread
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 
+from ml_event_provider.api import authority
 from ml_event_provider.api.body import BodyDep, parsed
-from ml_event_provider.api.security import Caller, may_publish
+from ml_event_provider.api.security import Caller, CallerDep
 from ml_event_provider.dispatch.matching import Rules
 from ml_event_provider.events.model import Event
 from ml_event_provider.store.engine import transaction
@@ -28,22 +29,28 @@ class EvaluationRequest(BaseModel):
 
 
 @router.post("/evaluate")
-async def evaluate(_: Annotated[Caller, Depends(may_publish)], body: BodyDep) -> dict[str, Any]:
-    """The enabled rules that match an event, with their targets; nothing is recorded or sent."""
-    return await to_thread.run_sync(_evaluate, body)
+async def evaluate(who: CallerDep, body: BodyDep) -> dict[str, Any]:
+    """The enabled rules of an event's workspace that match it; nothing is recorded or sent.
+
+    Of their targets those are named whose connections the caller may read.
+    """
+    return await to_thread.run_sync(_evaluate, who, body)
 
 
-def _evaluate(body: bytes) -> dict[str, Any]:
+def _evaluate(who: Caller, body: bytes) -> dict[str, Any]:
     event = Event.from_dict(parsed(EvaluationRequest, body).event)
     with transaction() as connection:
+        authority.publish(connection, who, [event])
         _rules.refresh(connection)
-    matched = [
-        {
-            "workspace": rule.workspace,
-            "name": rule.name,
-            "severity": str(rule.severity),
-            "targets": [target.conn_id for target in rule.targets],
-        }
-        for rule in _rules.match(event)
-    ]
+        matched = [
+            {
+                "workspace": rule.workspace,
+                "name": rule.name,
+                "severity": str(rule.severity),
+                "targets": authority.readable(
+                    connection, who, rule.workspace, [target.conn_id for target in rule.targets]
+                ),
+            }
+            for rule in _rules.match(event)
+        ]
     return {"matched": matched}

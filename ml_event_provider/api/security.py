@@ -1,25 +1,31 @@
-"""Who may do what: a user of Airflow's auth manager, or a process of this deployment with a service token."""
+"""Who asks: a user of Airflow's auth manager, or a process of this deployment with a service token.
+
+What a caller may see and do is the subject of :mod:`ml_event_provider.api.authority`.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
 
-from airflow.api_fastapi.app import get_auth_manager
-from airflow.api_fastapi.auth.managers.models.resource_details import AccessView
 from airflow.api_fastapi.auth.tokens import JWTValidator, get_sig_validation_args
 from airflow.api_fastapi.core_api.security import get_user
+from airflow.configuration import conf
 from fastapi import Depends, HTTPException, Request, status
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from jwt import InvalidTokenError
 
+from ml_event_provider import config
+from ml_event_provider.events.model import is_json_type
 from ml_event_provider.hooks.ingest import AUDIENCE, SERVICE
 
-if TYPE_CHECKING:
-    from airflow.api_fastapi.auth.managers.base_auth_manager import BaseAuthManager
-
 _bearer = HTTPBearer(auto_error=False)
+Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+
+#: Methods that change nothing.
+_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +34,11 @@ class Caller:
 
     name: str
     user: Any = None
+
+    @property
+    def is_service(self) -> bool:
+        """Whether it is a process of this deployment, and nobody in particular."""
+        return self.user is None
 
 
 @cache
@@ -44,9 +55,7 @@ async def _service(token: str) -> bool:
     return claims.get("sub") == SERVICE
 
 
-async def caller(
-    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
-) -> Caller:
+async def caller(request: Request, credentials: Credentials) -> Caller:
     """The caller of a request; 401 without valid credentials."""
     if credentials is not None and await _service(credentials.credentials):
         return Caller(SERVICE)
@@ -65,40 +74,44 @@ async def caller(
 CallerDep = Annotated[Caller, Depends(caller)]
 
 
-def _auth_manager() -> BaseAuthManager[Any]:
-    return get_auth_manager()
+def meant_by_the_user(request: Request, _: CallerDep, credentials: Credentials) -> None:
+    """Refuse a change that another site's page asks for in the user's name (CSRF).
+
+    A browser sends the cookie along whoever's page asks, from another port of the same host, too. A page cannot send
+    a bearer token of its own accord, so whoever sends one means it, except where Airflow adds one to each request
+    (``[core] simple_auth_manager_all_admins``).
+    """
+    if request.method in _SAFE:
+        return
+    if credentials is not None and not (_everybody_is_admin() and _from_a_browser(request)):
+        return
+    if not _same_origin(request):
+        raise HTTPException(
+            status.HTTP_403_FORBIDDEN,
+            detail="a change with the session's cookie must come from a page of this Airflow: from elsewhere, send a"
+            " bearer token (POST /auth/token)",
+        )
+    if request.method != "DELETE" and not is_json_type(request.headers.get("content-type")):
+        raise HTTPException(
+            status.HTTP_415_UNSUPPORTED_MEDIA_TYPE,
+            detail="a change with the session's cookie needs the header Content-Type: application/json",
+        )
 
 
-def may_publish(who: CallerDep) -> Caller:
-    """Processes, and users who may create asset events (the right that fits reporting what happened)."""
-    if who.user is None or _auth_manager().is_authorized_asset(method="POST", user=who.user):
-        return who
-    raise _forbidden(who, "publish events: it takes the right to create asset events")
+def _everybody_is_admin() -> bool:
+    return bool(conf.getboolean("core", "simple_auth_manager_all_admins", fallback=False))
 
 
-def may_notify(who: CallerDep) -> Caller:
-    """Processes, and users who may use connections: a message goes out over one."""
-    if who.user is None or (
-        _auth_manager().is_authorized_asset(method="POST", user=who.user)
-        and _auth_manager().is_authorized_connection(method="GET", user=who.user)
-    ):
-        return who
-    raise _forbidden(who, "send notifications: it takes the rights to create asset events and read connections")
+def _from_a_browser(request: Request) -> bool:
+    return "sec-fetch-site" in request.headers or "origin" in request.headers
 
 
-def may_read(who: CallerDep) -> Caller:
-    """Processes, and users who may see the cluster's activity."""
-    if who.user is None or _auth_manager().is_authorized_view(access_view=AccessView.CLUSTER_ACTIVITY, user=who.user):
-        return who
-    raise _forbidden(who, "see this: it takes the right to see the cluster's activity")
-
-
-def may_manage(who: CallerDep) -> Caller:
-    """Processes, and users who may change connections: who may change where messages go may stop them, too."""
-    if who.user is None or _auth_manager().is_authorized_connection(method="PUT", user=who.user):
-        return who
-    raise _forbidden(who, "change alerts and silences: it takes the right to edit connections")
-
-
-def _forbidden(who: Caller, what: str) -> HTTPException:
-    return HTTPException(status.HTTP_403_FORBIDDEN, detail=f"user {who.name!r} may not {what}")
+def _same_origin(request: Request) -> bool:
+    """Whether the browser says that a page of ours asks: by ``Sec-Fetch-Site``, an older one by ``Origin``."""
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        return site == "same-origin"
+    asking = urlsplit(request.headers.get("origin", "")).netloc.lower()
+    # Behind a proxy the host that the browser sees may be known from the configuration only.
+    ours = {request.headers.get("host", "").lower(), urlsplit(config.airflow_base_url()).netloc.lower()}
+    return bool(asking) and asking in ours

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from anyio import to_thread
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from pydantic import RootModel
 
 from ml_event_provider import config
+from ml_event_provider.api import authority
 from ml_event_provider.api.body import BodyDep, parsed
-from ml_event_provider.api.security import Caller, may_manage, may_read
+from ml_event_provider.api.security import Caller, CallerDep
 from ml_event_provider.dispatch import silences
 from ml_event_provider.store import definitions
 from ml_event_provider.store.definitions import Kind
@@ -28,57 +28,69 @@ class SilenceRequest(RootModel[dict[str, Any]]):
 
 
 @router.get("")
-async def list_silences(
-    _: Annotated[Caller, Depends(may_read)], workspace: str = "", ended: bool = False
-) -> dict[str, Any]:
-    """The silences with how they stand; those that have ended only with ``ended=true``."""
-    return {"silences": await to_thread.run_sync(_list, workspace, ended)}
+async def list_silences(who: CallerDep, workspace: str = "", ended: bool = False) -> dict[str, Any]:
+    """The silences that the caller may see, with how they stand; those that have ended only with ``ended=true``."""
+    return {"silences": await to_thread.run_sync(_list, who, workspace, ended)}
 
 
 @router.post("", status_code=201)
-async def add(who: Annotated[Caller, Depends(may_manage)], body: BodyDep) -> dict[str, Any]:
+async def add(who: CallerDep, body: BodyDep) -> dict[str, Any]:
     """Add a silence; its author is the caller, whatever the body says."""
-    return await to_thread.run_sync(_add, who.name, body)
+    return await to_thread.run_sync(_add, who, body)
 
 
 @router.post("/{name:path}/end")
-async def end(name: str, who: Annotated[Caller, Depends(may_manage)], workspace: str = "") -> dict[str, Any]:
+async def end(name: str, who: CallerDep, workspace: str = "") -> dict[str, Any]:
     """Let a silence end now; ``ended`` is false if it had before."""
-    return await to_thread.run_sync(partial(_end, name, workspace or config.workspace(), who.name))
+    return await to_thread.run_sync(_end, who, name, workspace or config.workspace())
 
 
 @router.delete("/{name:path}", status_code=204)
-async def delete(name: str, who: Annotated[Caller, Depends(may_manage)], workspace: str = "") -> None:
+async def delete(name: str, who: CallerDep, workspace: str = "") -> None:
     """Delete a silence; its history stays."""
-    await to_thread.run_sync(partial(_delete, name, workspace or config.workspace(), who.name))
+    await to_thread.run_sync(_delete, who, name, workspace or config.workspace())
 
 
-def _list(workspace: str, ended: bool) -> list[dict[str, Any]]:
+def _list(who: Caller, workspace: str, ended: bool) -> list[dict[str, Any]]:
     now = utc_now()
     with transaction() as connection:
-        found = silences.listed(connection, workspace, now)
+        seen = authority.sight(connection, who)
+        found = silences.listed(connection, workspace, now, sight=seen)
     return [_shown(one, standing) for one, standing in found if ended or standing.state != "ended"]
 
 
-def _add(who: str, body: bytes) -> dict[str, Any]:
+def _add(who: Caller, body: bytes) -> dict[str, Any]:
     now = utc_now()
-    document = {**parsed(SilenceRequest, body).root, "author": who}
-    silence = silences.read(document, author=who, now=now)
+    document = {**parsed(SilenceRequest, body).root, "author": who.name}
+    silence = silences.read(document, author=who.name, now=now)
     shown = _shown(silence, silences.standing(silence, now))
     with transaction() as connection:
-        silences.add(connection, silence, author=who, now=now, managed_by="api")
+        authority.manage(connection, who, silence.workspace)
+        silences.add(connection, silence, author=who.name, now=now, managed_by="api")
     return shown
 
 
-def _end(name: str, workspace: str, who: str) -> dict[str, Any]:
+def _end(who: Caller, name: str, workspace: str) -> dict[str, Any]:
     with transaction() as connection:
-        ended = silences.end(connection, name, workspace=workspace, author=who, now=utc_now())
+        _theirs(connection, who, name, workspace)
+        ended = silences.end(connection, name, workspace=workspace, author=who.name, now=utc_now())
     return {"workspace": workspace, "name": name, "ended": ended}
 
 
-def _delete(name: str, workspace: str, who: str) -> None:
+def _delete(who: Caller, name: str, workspace: str) -> None:
     with transaction() as connection:
-        definitions.remove(connection, name, workspace=workspace, kind=Kind.SILENCE, author=who)
+        _theirs(connection, who, name, workspace)
+        definitions.remove(connection, name, workspace=workspace, kind=Kind.SILENCE, author=who.name)
+
+
+def _theirs(connection: Any, who: Caller, name: str, workspace: str) -> None:
+    """Whether the caller may see the silence, and change it.
+
+    :raises NotFound: if there is none of that name, or none that the caller may see.
+    :raises HTTPException: 403 if the caller sees it only.
+    """
+    silences.check_shown_to(authority.sight(connection, who), connection, name, workspace=workspace)
+    authority.manage(connection, who, workspace)
 
 
 def _shown(silence: Silence, standing: silences.Standing) -> dict[str, Any]:

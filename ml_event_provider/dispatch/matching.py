@@ -15,6 +15,7 @@ from ml_event_provider.events.identity import change_id
 from ml_event_provider.rules import Rule, RuleSet
 from ml_event_provider.rules.calendars import Calendar
 from ml_event_provider.rules.engine import Arrival, Engine, Outcome, Planned
+from ml_event_provider.rules.engine.absent import awaited
 from ml_event_provider.rules.engine.firing import waiting_in
 from ml_event_provider.rules.scope import ResourceGroup
 from ml_event_provider.rules.silences import Silence
@@ -197,8 +198,14 @@ class Batch:
         made = [self._notification(one, first + place) for place, one in enumerate(planned)]
         notifications.create(self._connection, made, now=self._moment)
         decisions.record(self._connection, [_decision(self._rules, one) for one in self.engine.decisions])
-        self.memory.save()
+        self.memory.save(self._awaited_dag)
         return sum(len(one.deliveries) for one in made)
+
+    def _awaited_dag(self, place: Place) -> str | None:
+        """The DAG of an alert about an event that did not come, as far as rule and key tell."""
+        rule = self._rules.compiled.get(place.workspace, place.rule)
+        dag_id = None if rule is None else awaited(rule, place.key)["data"].get("dag_id")
+        return dag_id if isinstance(dag_id, str) else None
 
     def _ordinals(self, count: int) -> int:
         """The first of ``count`` places in the order of notifications."""

@@ -14,10 +14,13 @@ from ml_event_provider.rules.problems import problems_of
 from ml_event_provider.rules.silences import Silence
 from ml_event_provider.store import definitions
 from ml_event_provider.store.definitions import Kind
+from ml_event_provider.store.sight import EVERYTHING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
+
+    from ml_event_provider.store.sight import Sight
 
 log = logging.getLogger(__name__)
 
@@ -94,10 +97,33 @@ def of(connection: Any, workspace: str = "") -> list[Silence]:
     return found
 
 
-def listed(connection: Any, workspace: str, now: datetime) -> list[tuple[Silence, Standing]]:
-    """All silences with how they stand; one of which that cannot be told is logged and left out."""
+def shown_to(sight: Sight, silence: Silence) -> bool:
+    """Whether a reader may see a silence: one of a workspace that they see, which names no DAG hidden from them."""
+    return sight.shows(silence.workspace, silence.dags_named())
+
+
+def check_shown_to(sight: Sight, connection: Any, name: str, *, workspace: str) -> None:
+    """Whether there is a silence of that name for a reader; one that cannot be read may name any DAG.
+
+    :raises NotFound: if there is none, or none that they may see.
+    """
+    stored = definitions.get(connection, name, workspace=workspace, kind=Kind.SILENCE)
+    try:
+        shown = shown_to(sight, Silence.model_validate(stored.definition))
+    except ValidationError:
+        shown = workspace not in sight.hidden and sight.dags is None
+    if not shown:
+        raise definitions.missing(name, workspace=workspace, kind=Kind.SILENCE)
+
+
+def listed(
+    connection: Any, workspace: str, now: datetime, *, sight: Sight = EVERYTHING
+) -> list[tuple[Silence, Standing]]:
+    """The silences that may be seen, with how they stand; one of which that cannot be told is logged and left out."""
     found: list[tuple[Silence, Standing]] = []
     for one in of(connection, workspace):
+        if not shown_to(sight, one):
+            continue
         try:
             found.append((one, standing(one, now)))
         except Exception:

@@ -128,7 +128,7 @@ def call(
 ) -> Any:
     """POST to the ingest API and return its JSON answer; ``deadline`` is a ``time.monotonic()`` value.
 
-    :raises EventRejected: if it refused the body for good (400, 413, 422).
+    :raises EventRejected: if it refused the body for good (400, 413, 415, 422).
     :raises Unauthorized: if it does not know the caller (401).
     :raises EndpointFailed: if it failed at this body (500).
     :raises HandOverError: for everything else: unreachable, too slow, 403, other 5xx.
@@ -144,7 +144,7 @@ def call(
             raise HandOverError(f"{endpoint.base_url} answered {answer.status_code} without JSON") from None
     problem = f"{endpoint.base_url}{_PREFIX}{path} answered HTTP {answer.status_code}: {_detail(answer)}"
     # Not 403: whoever lacks a right gets it some day, and the events must not be lost until then.
-    if answer.status_code in {400, 413, 422}:
+    if answer.status_code in {400, 413, 415, 422}:
         raise EventRejected(problem)
     if answer.status_code == 401:
         raise Unauthorized(problem)

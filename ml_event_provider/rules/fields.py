@@ -13,6 +13,7 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
+    JsonValue,
     model_validator,
 )
 from pydantic_core.core_schema import no_info_before_validator_function
@@ -20,6 +21,8 @@ from pydantic_core.core_schema import no_info_before_validator_function
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+#: Options that the dispatcher gives a target between two tries, and nobody else.
+INNER_OPTIONS: Final = frozenset({"skip_recipients"})
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 #: Code points that are no characters and never will be (Unicode 16.0, section 23.7); CloudEvents forbids them.
 _NONCHARACTER: Final = re.compile(
@@ -41,6 +44,13 @@ def _dotted(text: str) -> str:
     if not all(text.split(".")):
         raise ValueError(f"{text!r} is no path; write names joined by dots, like data.dag_id")
     return text
+
+
+def _said_by_people(options: dict[str, Any]) -> dict[str, Any]:
+    inner = sorted(INNER_OPTIONS & options.keys())
+    if inner:
+        raise ValueError(f"{', '.join(inner)} is noted between two tries and cannot be said: leave it out")
+    return options
 
 
 def listed(value: Any) -> Any:
@@ -70,6 +80,8 @@ Reference = Annotated[str, Field(min_length=1, max_length=250), AfterValidator(_
 #: A field of the event as JSON, like ``data.dag_id`` or ``subject``.
 Path = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_one_line), AfterValidator(_dotted)]
 Paths = Annotated[tuple[Path, ...], LISTED, Field(max_length=10)]
+#: What a target is told of one delivery beside the message.
+Options = Annotated[dict[str, JsonValue], AfterValidator(_said_by_people)]
 #: Names, where ``*`` stands for any characters; one alone may stand without the list.
 Names = Annotated[tuple[Reference, ...], LISTED, Field(max_length=1000)]
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from pydantic import ConfigDict, Field, JsonValue, model_validator
 
 from ml_event_provider.rules.calendars import Duration, PositiveDuration
-from ml_event_provider.rules.fields import Part, Paths, Reference, ShortPart
+from ml_event_provider.rules.fields import Options, Part, Paths, Reference, ShortPart
 from ml_event_provider.rules.matcher import Matcher
 
 
@@ -18,7 +18,7 @@ class Fallback(ShortPart):
 
     conn_id: Reference = Field(description="The Airflow connection.")
     template: Reference | None = Field(None, description="The template for it.")
-    options: dict[str, JsonValue] = Field(default_factory=dict, description="Its own options.")
+    options: Options = Field(default_factory=dict, description="Its own options.")
 
 
 class Resolve(Matcher):

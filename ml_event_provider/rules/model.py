@@ -10,13 +10,12 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    JsonValue,
     model_validator,
 )
 
 from ml_event_provider.rules.calendars import Hours, PositiveDuration
 from ml_event_provider.rules.conditions import Condition
-from ml_event_provider.rules.fields import LISTED, Line, Name, Part, Paths, Reference, Short, ShortPart
+from ml_event_provider.rules.fields import LISTED, Line, Name, Options, Part, Paths, Reference, Short, ShortPart
 from ml_event_provider.rules.lifecycle import (
     Action,
     Cooldown,
@@ -53,7 +52,7 @@ class RuleTarget(ShortPart):
 
     conn_id: Reference = Field(description="The Airflow connection.")
     template: Reference | None = Field(None, description="The template for this target.")
-    options: dict[str, JsonValue] = Field(
+    options: Options = Field(
         default_factory=dict, description="The target's own options: recipients, mobiles to mention, …"
     )
     min_severity: Severity = Field("info", description="Only notifications that are at least so grave.")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import Field, model_validator
 
@@ -13,7 +15,11 @@ from ml_event_provider.rules.matcher import all_of, check_together
 from ml_event_provider.rules.scope import Resources
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
+
+#: The subject of an event of Airflow's.
+_SUBJECT: Final = re.compile(r"dags/([^/]+)")
 
 
 class Silence(Resources):
@@ -44,6 +50,10 @@ class Silence(Resources):
         """The event pattern of the events whose notifications it mutes."""
         return all_of(self.workspace, self.wishes())
 
+    def dags_named(self) -> set[str]:
+        """The DAGs whose events it asks for. What is no plain name is given as JSON, which is no DAG's name."""
+        return set(_dags_in(self.pattern()))
+
     def concerns(self, rule: str) -> bool:
         """Whether it mutes the rule of that name."""
         return not self.rules or any(fnmatchcase(rule, _as_glob(name)) for name in self.rules)
@@ -60,3 +70,20 @@ class Silence(Resources):
 def _as_glob(name: str) -> str:
     """Only ``*`` is special in a name."""
     return name.replace("[", "[[]").replace("?", "[?]")
+
+
+def _dags_in(pattern: Mapping[str, Any]) -> Iterator[str]:
+    for name, wanted in pattern.items():
+        if isinstance(wanted, dict):
+            yield from _dags_in(wanted)
+        elif name in {"$or", "$and"}:
+            for each in wanted:
+                yield from _dags_in(each)
+        elif name in {"dag_id", "source_dag_id"}:
+            yield from (one if isinstance(one, str) else json.dumps(one) for one in wanted)
+        elif name == "subject":
+            for one in wanted:
+                if isinstance(one, str) and (plain := _SUBJECT.match(one)):
+                    yield plain[1]
+                elif not isinstance(one, str):
+                    yield json.dumps(one)

@@ -57,6 +57,29 @@ def workspaces_of(connection: Connection, dag_ids: Iterable[str]) -> dict[str, s
     return found
 
 
+def teams(connection: Connection) -> frozenset[str]:
+    """The names of Airflow's teams: none where ``[core] multi_team`` is off."""
+    from airflow.configuration import conf
+
+    if not conf.getboolean("core", "multi_team", fallback=False):
+        return frozenset()
+    from airflow.models.team import Team
+
+    return frozenset(connection.execute(select(Team.name)).scalars())
+
+
+def connection_teams(connection: Connection, conn_ids: Iterable[str]) -> dict[str, str | None]:
+    """The team of each connection in Airflow's table; ``None`` where it is everybody's."""
+    from airflow.models.connection import Connection as AirflowConnection
+
+    table = AirflowConnection.__table__
+    found: dict[str, str | None] = {}
+    for chunk in in_chunks(sorted(set(conn_ids))):
+        query = select(table.c.conn_id, table.c.team_name).where(table.c.conn_id.in_(chunk))
+        found.update((row.conn_id, row.team_name) for row in connection.execute(query))
+    return found
+
+
 def connections(connection: Connection) -> dict[str, str]:
     """The ids and types of Airflow's connections, from its table and from the environment.
 
@@ -88,6 +111,11 @@ def asset_consumers(connection: Connection) -> dict[str, list[str]]:
         for key in {name, uri}:
             found.setdefault(key, []).append(dag_id)
     return found
+
+
+def all_dag_ids(connection: Connection) -> frozenset[str]:
+    """The DAGs that Airflow knows, also those that are gone from its files."""
+    return frozenset(connection.execute(select(DagModel.dag_id)).scalars())
 
 
 def dag_ids(connection: Connection) -> list[str]:

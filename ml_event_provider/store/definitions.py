@@ -126,8 +126,13 @@ def get(connection: Connection, name: str, *, workspace: str, kind: Kind = Kind.
     """
     row = connection.execute(_named(kind, workspace, name)).first()
     if row is None:
-        raise NotFound(f"workspace {workspace!r} has no {_word(kind)} {name!r}; see `airflow ml-events {_WHERE[kind]}`")
+        raise missing(name, workspace=workspace, kind=kind)
     return _stored(row)
+
+
+def missing(name: str, *, workspace: str, kind: Kind) -> NotFound:
+    """The error that there is no definition of that name, the same for one that may not be seen."""
+    return NotFound(f"workspace {workspace!r} has no {_word(kind)} {name!r}; see `airflow ml-events {_WHERE[kind]}`")
 
 
 def set_enabled(connection: Connection, name: str, *, workspace: str, enabled: bool, author: str = "") -> None:

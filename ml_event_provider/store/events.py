@@ -178,6 +178,13 @@ def about(connection: Connection, event: Event, limit: int = 200) -> list[Record
     return _readable(connection.execute(query))[::-1]
 
 
+def belonging_of(connection: Connection, event: Event) -> tuple[str, str | None] | None:
+    """The workspace and the DAG of what is recorded under an event's id and source, if anything is."""
+    query = select(_TABLE.c.workspace, _TABLE.c.dag_id)
+    row = connection.execute(query.where(_TABLE.c.id == event.id, _TABLE.c.source == event.source)).first()
+    return None if row is None else (row.workspace, row.dag_id)
+
+
 def place_of(connection: Connection, event: Event) -> int:
     """The place of a recorded event."""
     query = select(_TABLE.c.seq).where(_TABLE.c.id == event.id, _TABLE.c.source == event.source)

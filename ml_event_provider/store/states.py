@@ -14,18 +14,22 @@ from ml_event_provider.rules.engine.firing import waiting_in
 from ml_event_provider.rules.engine.states import MemoryStates, Place
 from ml_event_provider.store import schema
 from ml_event_provider.store.engine import in_chunks, utc_now
+from ml_event_provider.store.sight import EVERYTHING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from datetime import datetime
 
     from sqlalchemy import Connection, Select
 
     from ml_event_provider.rules.engine.states import Body
+    from ml_event_provider.store.sight import Sight
 
 log = logging.getLogger(__name__)
 
 _TABLE = schema.state
+#: What changes in a row.
+_WRITTEN = ("body", "due_at", "open_since", "alert_id", "dag_id", "updated_at")
 #: What whoever changes states, or looks at events, holds meanwhile (``cursors.lock``).
 LOCK = "matching"
 
@@ -81,9 +85,13 @@ class StoredStates:
         """The state that is due first, if it is due by ``moment``."""
         return self._working.pop_due(moment)
 
-    def save(self) -> None:
-        """Write what changed."""
+    def save(self, awaited: Callable[[Place], str | None] = lambda _: None) -> None:
+        """Write what changed.
+
+        :param awaited: the DAG of an alert about an event that did not come.
+        """
         now = utc_now()
+        dags = self._dags()
         gone = [
             self._rows[place] for place in self._changed if self._working.get(place) is None and place in self._rows
         ]
@@ -98,9 +106,15 @@ class StoredStates:
             values = {
                 "body": json.dumps(body, ensure_ascii=False),
                 "due_at": self._working.dues.get(place),
-                "open_since": body.get("open") if place.role == "alert" else None,
+                "open_since": None,
+                "alert_id": None,
+                "dag_id": None,
                 "updated_at": now,
             }
+            if place.role == "alert" and body.get("open") is not None:
+                seq = body.get("seq")
+                dag_id = awaited(place) if seq is None else dags.get(seq)
+                values |= {"open_since": body["open"], "alert_id": body["id"], "dag_id": dag_id}
             if place in self._rows:
                 known.append({"row_id": self._rows[place], **values})
             else:
@@ -108,9 +122,19 @@ class StoredStates:
         if new:
             self._connection.execute(insert(_TABLE), new)
         if known:
-            columns: dict[str, Any] = {name: bindparam(name) for name in ("body", "due_at", "open_since", "updated_at")}
+            columns: dict[str, Any] = {name: bindparam(name) for name in _WRITTEN}
             self._connection.execute(update(_TABLE).where(_TABLE.c.id == bindparam("row_id")).values(columns), known)
         self._changed.clear()
+
+    def _dags(self) -> dict[int, str | None]:
+        """The DAGs of the events that the changed alerts tell of, by their places."""
+        bodies = (self._working.get(place) or {} for place in self._changed if place.role == "alert")
+        seqs = {body["seq"] for body in bodies if body.get("open") is not None and body.get("seq") is not None}
+        found: dict[int, str | None] = {}
+        for chunk in in_chunks(seqs):
+            query = select(schema.event.c.seq, schema.event.c.dag_id).where(schema.event.c.seq.in_(chunk))
+            found.update((row.seq, row.dag_id) for row in self._connection.execute(query))
+        return found
 
     def _keep(self, row: Any) -> None:
         place = Place(row.workspace, row.rule, row.role, row.key)
@@ -146,9 +170,11 @@ def any_due(connection: Connection, moment: float) -> bool:
     return connection.execute(select(_TABLE.c.id).where(_TABLE.c.due_at <= moment).limit(1)).first() is not None
 
 
-def open_alerts(connection: Connection, *, workspace: str = "", rule: str = "", limit: int = 1000) -> list[OpenAlert]:
-    """The alerts that last, the newest first."""
-    query = _open().order_by(_TABLE.c.open_since.desc(), _TABLE.c.id).limit(limit)
+def open_alerts(
+    connection: Connection, *, workspace: str = "", rule: str = "", limit: int = 1000, sight: Sight = EVERYTHING
+) -> list[OpenAlert]:
+    """The alerts that last and may be seen, the newest first."""
+    query = sight.narrow(_open(), _TABLE).order_by(_TABLE.c.open_since.desc(), _TABLE.c.id).limit(limit)
     if workspace:
         query = query.where(_TABLE.c.workspace == workspace)
     if rule:
@@ -156,19 +182,17 @@ def open_alerts(connection: Connection, *, workspace: str = "", rule: str = "", 
     return [_alert(row) for row in connection.execute(query)]
 
 
-def open_alert(connection: Connection, alert_id: str) -> OpenAlert:
+def open_alert(connection: Connection, alert_id: str, *, sight: Sight = EVERYTHING) -> OpenAlert:
     """The alert of that id.
 
-    :raises NotFound: if none that lasts has it.
+    :raises NotFound: if none that lasts, and may be seen, has it.
     """
-    # The id stands in the body only; few alerts are open.
-    for row in connection.execute(_open().where(_TABLE.c.body.contains(alert_id, autoescape=True))):
-        found = _alert(row)
-        if found.id == alert_id:
-            return found
-    raise NotFound(
-        f"no open alert has the id {alert_id!r}: it is over, or never was; see `airflow ml-events alerts list`"
-    )
+    row = connection.execute(sight.narrow(_open(), _TABLE).where(_TABLE.c.alert_id == alert_id)).first()
+    if row is None:
+        raise NotFound(
+            f"no open alert has the id {alert_id!r}: it is over, or never was; see `airflow ml-events alerts list`"
+        )
+    return _alert(row)
 
 
 def _open() -> Select[Any]:

@@ -76,6 +76,7 @@ class DingTalkTarget:
     connection_types: tuple[str, ...] = ("ml_events_dingtalk",)
     channel = "dingtalk"
     capabilities = Capabilities(dialect="markdown", max_title_bytes=200, max_body_bytes=16_000)
+    caller_options: frozenset[str] = frozenset({"at_mobiles", "at_user_ids", "at_all", "message_type"})
 
     def __init__(self, network: Network = NETWORK, now: Callable[[], float] = time.time, pace: Pace = PACE) -> None:
         self._network = network

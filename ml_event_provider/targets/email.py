@@ -54,6 +54,7 @@ class EmailTarget:
     connection_types: tuple[str, ...] = ("smtp",)
     channel = "email"
     capabilities = Capabilities(dialect="html", max_title_bytes=500, max_body_bytes=200_000)
+    caller_options: frozenset[str] = frozenset({"to"})
 
     def __init__(self, network: Network = NETWORK, now: Callable[[], float] = time.time) -> None:
         self._network = network

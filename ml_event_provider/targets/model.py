@@ -104,6 +104,9 @@ class Target(Protocol):
     #: The channel's name in template files (``<type>.<channel>.j2``).
     channel: str
     capabilities: Capabilities
+    #: The options that whoever may use a connection may give in a message without a rule: who is to get it. All
+    #: others, which shape the request itself, are the connection's, the rules' and those people's who may edit it.
+    caller_options: frozenset[str]
 
     def send(self, connection: Connection, message: Message, *, timeout: float) -> Result:
         """Try once, within ``timeout`` seconds. Never raises for what the remote does: that is the result."""

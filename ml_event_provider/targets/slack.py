@@ -78,6 +78,7 @@ class SlackTarget:
     connection_types: tuple[str, ...] = ("slackwebhook", "slack")
     channel = "slack"
     capabilities = Capabilities(dialect="mrkdwn", max_title_bytes=MAX_HEADER, max_body_bytes=MAX_BODY)
+    caller_options: frozenset[str] = frozenset({"channel"})
 
     def __init__(self, network: Network = NETWORK, now: Callable[[], float] = time.time) -> None:
         self._network = network

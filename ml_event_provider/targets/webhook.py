@@ -63,6 +63,7 @@ class WebhookTarget:
     connection_types: tuple[str, ...] = ("ml_events_webhook", "http")
     channel = "webhook"
     capabilities = Capabilities(dialect="json", max_title_bytes=1024, max_body_bytes=64_000)
+    caller_options: frozenset[str] = frozenset()
 
     def __init__(self, network: Network = NETWORK, now: Callable[[], float] = time.time) -> None:
         self._network = network

@@ -271,17 +271,17 @@ def test_alerts_are_seen_acknowledged_and_resolved_over_http(client: TestClient)
         "flapping": False,
     }
     for query, count in (("rule=runs", 1), ("rule=x", 0), ("workspace=default", 1), ("workspace=x", 0)):
-        found = client.get(f"/ml-events/v1/alerts?{query}", headers=service()).json()["alerts"]
+        found = client.get(f"/ml-events/v1/alerts?{query}", headers=user("VIEWER")).json()["alerts"]
         assert len(found) == count, query
     path = f"/ml-events/v1/alerts/{alert.id}"
     answer = client.post(f"{path}/acknowledge", headers=user("OP"))
     assert (answer.status_code, answer.json()["lasts"]) == (200, True)
     assert opened()[0].acknowledged == answer.json()["acknowledged"]
     assert answer.json()["acknowledged"]["by"] == "op"
-    answer = client.post(f"{path}/resolve", headers=service())
+    answer = client.post(f"{path}/resolve", headers=user("OP"))
     assert (answer.status_code, answer.json()["lasts"]) == (200, False)
     assert told() == [("runs", "fired"), ("runs", "resolved")]
-    answer = client.post(f"{path}/resolve", headers=service())
+    answer = client.post(f"{path}/resolve", headers=user("OP"))
     assert (answer.status_code, answer.json()["detail"].split(":")[0]) == (
         404,
         f"no open alert has the id {alert.id!r}",
@@ -319,8 +319,8 @@ def test_nul_in_a_url_is_refused(client: TestClient, method: str, path: str) -> 
 
 def test_the_web_app_sees_rules_that_changed_since(client: TestClient) -> None:
     alert = begun(resolve=True)
-    client.post(f"/ml-events/v1/alerts/{alert.id}/acknowledge", headers=service())
+    client.post(f"/ml-events/v1/alerts/{alert.id}/acknowledge", headers=user("OP"))
     with transaction() as connection:
         definitions.remove(connection, "runs", workspace="default")
-    answer = client.post(f"/ml-events/v1/alerts/{alert.id}/acknowledge", headers=service())
+    answer = client.post(f"/ml-events/v1/alerts/{alert.id}/acknowledge", headers=user("OP"))
     assert answer.json()["lasts"] is False

@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 import jwt
 import pytest
-from fastapi.routing import APIRoute
 
 from ml_event_provider.events.model import Event
 from ml_event_provider.events.wire import write_batch, write_binary, write_structured
 from ml_event_provider.store import definitions, deliveries, dispatchers, events
 from ml_event_provider.store.engine import transaction, utc_now
 from tests.conftest import JWT_SECRET
+from tests.integration.borders import routes_of
 from tests.integration.callers import service, user
 
 
@@ -38,32 +38,9 @@ def post(client, event: Event, headers: dict[str, str]):
     return client.post("/ml-events/v1/events", content=body, headers={"content-type": content_type, **headers})
 
 
-def routes(app) -> list[tuple[str, str]]:
-    (mounted,) = (route.app for route in app.routes if route.path == "/ml-events")
-    return [
-        (method, f"/ml-events{route.path}")
-        for route in mounted.routes
-        if isinstance(route, APIRoute)
-        for method in sorted(route.methods)
-    ]
-
-
 def test_every_route_needs_a_user(app, client):
-    walked = routes(app)
-    assert {path for _, path in walked} == {
-        "/ml-events/v1/events",
-        "/ml-events/v1/notifications",
-        "/ml-events/v1/rules/evaluate",
-        "/ml-events/v1/alerts",
-        "/ml-events/v1/alerts/{alert_id}/acknowledge",
-        "/ml-events/v1/alerts/{alert_id}/resolve",
-        "/ml-events/v1/silences",
-        "/ml-events/v1/silences/{name:path}",
-        "/ml-events/v1/silences/{name:path}/end",
-        "/ml-events/v1/health",
-    }
-    (mounted,) = (route.app for route in app.routes if route.path == "/ml-events")
-    assert len(walked) == len(mounted.routes), "a route that is no APIRoute asks for no user"
+    walked = routes_of(app)
+    assert walked
     for method, path in walked:
         answer = client.request(method, path)
         assert answer.status_code == 401, f"{method} {path} answered {answer.status_code}"
@@ -143,14 +120,26 @@ def test_a_batch_is_all_or_nothing_and_the_message_says_which_event_is_bad(clien
         (b"\xff\xfe", "application/cloudevents+json"),
         (b'{"specversion":"1.0"}', "application/cloudevents+json"),
         (b"[" * 10_000, "application/cloudevents-batch+json"),
-        (b"hello", "text/plain"),
         (b"", "application/json"),
+        (b"", ""),
     ],
 )
 def test_a_bad_body_gets_400_with_words(client, body, content_type):
     answer = client.post("/ml-events/v1/events", content=body, headers={"content-type": content_type, **service()})
     assert answer.status_code == 400
     assert answer.json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["events", "notifications", "rules/evaluate", "silences"])
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_body_that_does_not_say_that_it_is_json_gets_415(client, path, content_type, streamed):
+    body = json.dumps({"event": made().to_dict(), "reason": "r", "everything": True}).encode()
+    headers = {"content-type": content_type, **user("OP")}
+    answer = client.post(f"/ml-events/v1/{path}", content=iter([body]) if streamed else body, headers=headers)
+    assert answer.status_code == 415
+    assert "application/json" in answer.json()["detail"]
+    assert stored() == []
 
 
 @pytest.mark.parametrize("streamed", [False, True])

@@ -173,6 +173,47 @@ def test_events_are_given_the_dag_that_they_tell_of(manager: MlEventDBManager, a
     }
 
 
+def test_alerts_are_given_their_ids_and_the_dag_of_their_newest_event(
+    manager: MlEventDBManager, airflow_db: Engine
+) -> None:
+    manager.downgrade("0002")
+    event = text(
+        "INSERT INTO ml_event_event (id, source, type, workspace, origin, time, recorded_at, body)"
+        " VALUES ('e', '/s', 't', 'default', 'ingest', '2026-01-01 00:00:00', '2026-01-01 00:00:00',"
+        """ '{"data": {"dag_id": "train"}}')"""
+    )
+    state = text(
+        "INSERT INTO ml_event_state (id, workspace, rule, role, key, body, open_since, updated_at)"
+        " VALUES (:id, 'default', 'r', 'alert', :id, :body, :since, '2026-01-01 00:00:00')"
+    )
+    with airflow_db.begin() as connection:
+        connection.execute(event.execution_options(no_parameters=True))
+        seq = connection.execute(text("SELECT seq FROM ml_event_event")).scalar()
+        bodies = {
+            "about": f'{{"id": "alert-1", "seq": {seq}, "open": 1.0}}',
+            "awaited": '{"id": "alert-2", "seq": null, "open": 1.0}',
+            "pruned": '{"id": "alert-3", "seq": 99999, "open": 1.0}',
+            "broken": "{",
+            "none": '{"form": "x"}',
+        }
+        rows = [{"id": name, "body": body, "since": 1.0} for name, body in bodies.items()]
+        connection.execute(state, [*rows, {"id": "over", "body": '{"id": "alert-4", "open": null}', "since": None}])
+    manager.session.rollback()
+    manager.upgradedb(use_migration_files=True)
+    table = schema.state
+    with transaction() as connection:
+        found = {row.id: (row.alert_id, row.dag_id) for row in connection.execute(select(table))}
+    nothing = (None, None)
+    assert found == {
+        "about": ("alert-1", "train"),
+        "awaited": ("alert-2", None),
+        "pruned": ("alert-3", None),
+        "broken": nothing,
+        "none": nothing,
+        "over": nothing,
+    }
+
+
 def test_migrating_again_keeps_the_rows(manager: MlEventDBManager) -> None:
     with transaction() as connection:
         events.record(connection, [EVENT])

@@ -16,7 +16,7 @@ from ml_event_provider.rules.silences import Silence
 from ml_event_provider.store import definitions, deliveries, events
 from ml_event_provider.store.definitions import Kind
 from ml_event_provider.store.engine import transaction, utc_now
-from tests.integration.callers import service, user
+from tests.integration.callers import user
 from tests.integration.recorded import event
 
 if TYPE_CHECKING:
@@ -339,7 +339,7 @@ def test_one_that_cannot_be_shown_does_not_hide_the_others(
     known = silences.standing
     monkeypatch.setattr(silences, "standing", standing)
     assert [one["name"] for one in ml_events("silences", "list", "-o", "json").json] == ["good"]
-    assert [one["name"] for one in client.get(PATH, headers=service()).json()["silences"]] == ["good"]
+    assert [one["name"] for one in client.get(PATH, headers=user("OP")).json()["silences"]] == ["good"]
     assert caplog.text.count("How silence worse of workspace default stands cannot be told") == 2
 
 
@@ -394,11 +394,11 @@ def test_silences_are_added_seen_ended_and_deleted_over_http(client: TestClient)
         "ends": "2099-01-01T00:00:00Z",
     }
     one = f"{PATH}/{quote('a/b 静?', safe='')}"
-    answer = client.post(f"{one}/end", headers=service())
+    answer = client.post(f"{one}/end", headers=user("OP"))
     assert answer.json() == {"workspace": "default", "name": "a/b 静?", "ended": True}
-    assert client.post(f"{one}/end", headers=service()).json()["ended"] is False
-    assert client.get(PATH, headers=service()).json() == {"silences": []}
-    (shown,) = client.get(f"{PATH}?ended=true", headers=service()).json()["silences"]
+    assert client.post(f"{one}/end", headers=user("OP")).json()["ended"] is False
+    assert client.get(PATH, headers=user("OP")).json() == {"silences": []}
+    (shown,) = client.get(f"{PATH}?ended=true", headers=user("OP")).json()["silences"]
     assert shown["state"] == "ended"
     assert client.delete(one, headers=user("OP")).status_code == 204
     assert client.delete(one, headers=user("OP")).status_code == 404
@@ -407,11 +407,11 @@ def test_silences_are_added_seen_ended_and_deleted_over_http(client: TestClient)
 
 def test_each_workspace_has_its_own(client: TestClient) -> None:
     for workspace in ("default", "fraud"):
-        answer = client.post(PATH, json={**BODY, "name": "s", "workspace": workspace}, headers=service())
+        answer = client.post(PATH, json={**BODY, "name": "s", "workspace": workspace}, headers=user("OP"))
         assert answer.status_code == 201
-    (shown,) = client.get(f"{PATH}?workspace=fraud", headers=service()).json()["silences"]
+    (shown,) = client.get(f"{PATH}?workspace=fraud", headers=user("OP")).json()["silences"]
     assert (shown["workspace"], shown["name"]) == ("fraud", "s")
-    assert client.delete(f"{PATH}/s?workspace=fraud", headers=service()).status_code == 204
+    assert client.delete(f"{PATH}/s?workspace=fraud", headers=user("OP")).status_code == 204
     assert set(stored()) == {"default/s"}
 
 
@@ -436,7 +436,7 @@ def test_each_workspace_has_its_own(client: TestClient) -> None:
     ],
 )
 def test_a_bad_silence_is_refused_with_words(client: TestClient, body: bytes, problem: str) -> None:
-    answer = client.post(PATH, content=body, headers=service())
+    answer = client.post(PATH, content=body, headers={**user("OP"), "content-type": "application/json"})
     assert answer.status_code == 400
     assert problem in answer.json()["detail"]
     assert stored() == {}
@@ -453,7 +453,7 @@ def test_a_bad_silence_is_refused_with_words(client: TestClient, body: bytes, pr
     ],
 )
 def test_nul_in_a_url_is_refused(client: TestClient, method: str, path: str) -> None:
-    answer = client.request(method, f"{PATH}{path}", headers=service())
+    answer = client.request(method, f"{PATH}{path}", headers=user("OP"))
     assert (answer.status_code, answer.json()) == (400, {"detail": "the URL holds the character NUL (%00): remove it"})
 
 
@@ -461,8 +461,8 @@ def test_nul_in_a_url_is_refused(client: TestClient, method: str, path: str) -> 
 def test_one_that_begins_in_the_last_year_is_listed(client: TestClient, schedule: str) -> None:
     recurring = {"schedule": schedule, "duration": "31d", "timezone": "America/New_York"}
     body = {"reason": "r", "everything": True, "starts_at": "9900-12-31T23:59:59Z", "recurring": recurring}
-    assert client.post(PATH, json=body, headers=service()).status_code == 201
-    assert [one["state"] for one in client.get(PATH, headers=service()).json()["silences"]] == ["upcoming"]
+    assert client.post(PATH, json=body, headers=user("OP")).status_code == 201
+    assert [one["state"] for one in client.get(PATH, headers=user("OP")).json()["silences"]] == ["upcoming"]
 
 
 def test_one_that_is_too_much_does_not_stop_the_dispatcher(caplog: pytest.LogCaptureFixture) -> None:
@@ -484,7 +484,7 @@ def test_one_that_is_too_much_does_not_stop_the_dispatcher(caplog: pytest.LogCap
 
 def test_a_name_that_is_taken_is_refused(client: TestClient) -> None:
     put("quiet")
-    answer = client.post(PATH, json={**BODY, "name": "quiet"}, headers=service())
+    answer = client.post(PATH, json={**BODY, "name": "quiet"}, headers=user("OP"))
     assert answer.status_code == 400
     assert "has not ended" in answer.json()["detail"]
 

@@ -202,7 +202,7 @@ def test_local_endpoint_comes_from_airflows_configuration(
     assert ingest.local_endpoint() == ingest.Endpoint(endpoint)
 
 
-@pytest.mark.parametrize("status", [400, 413, 422])
+@pytest.mark.parametrize("status", [400, 413, 415, 422])
 def test_refused_events_raise_and_do_not_wait(peer: IngestPeer, status: int) -> None:
     peer.script.append(answer(status, {"detail": "event 'e-1' breaks a rule"}))
     with pytest.raises(EventRejected, match=f"answered HTTP {status}: event 'e-1' breaks a rule"):

@@ -81,6 +81,8 @@ def upgrade() -> None:
     )
     op.add_column("ml_event_state", sa.Column("alert_id", sa.String(length=36), nullable=True))
     op.add_column("ml_event_state", sa.Column("dag_id", sa.String(length=250), nullable=True))
+    if not op.get_context().as_sql:
+        _fill_alerts()
     op.create_index("ml_event_state_workspace_due", "ml_event_state", ["workspace", "due_at"])
     op.create_index("ml_event_state_alert", "ml_event_state", ["alert_id"])
     op.add_column("ml_event_dispatcher", sa.Column("report", LONG_TEXT, nullable=True))
@@ -118,6 +120,27 @@ def _dag_of(seq: int, body: str) -> str | None:
         return None
     # What PostgreSQL and UTF-8 cannot hold.
     return dag_id.replace("\0", "\ufffd").encode(errors="replace").decode()[:250]
+
+
+def _fill_alerts() -> None:
+    """Write beside each alert that lasts its id, and the DAG of its newest event."""
+    names = ("id", "body", "open_since", "alert_id", "dag_id")
+    state = sa.table("ml_event_state", *map(sa.column, names))
+    event = sa.table("ml_event_event", sa.column("seq"), sa.column("dag_id"))
+    connection = op.get_bind()
+    query = sa.select(state.c.id, state.c.body).where(state.c.open_since.is_not(None))
+    for row in connection.execute(query).all():
+        try:
+            body = json.loads(row.body)
+            alert_id, seq = body["id"], body.get("seq")
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            log.warning("The state %s of an alert cannot be read (%s): it is kept as it is", row.id, error)
+            continue
+        dag_id = None
+        if seq is not None:
+            dag_id = connection.execute(sa.select(event.c.dag_id).where(event.c.seq == seq)).scalar()
+        changed = sa.update(state).where(state.c.id == row.id)
+        connection.execute(changed.values(alert_id=alert_id, dag_id=dag_id))
 
 
 def _upgrade_deliveries() -> None:

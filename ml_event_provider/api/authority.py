@@ -1,0 +1,171 @@
+"""Who may see and do what: the one place where routes ask.
+
+Airflow's auth manager answers; what it cannot answer is no. A *workspace* that bears a team's name belongs to that
+team; all others are everybody's. A process with a service token may hand over, notify and evaluate, which is what
+tasks need, and see and change nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow.api_fastapi.app import get_auth_manager
+from airflow.api_fastapi.auth.managers.models.resource_details import AccessView, ConnectionDetails, DagDetails
+from fastapi import HTTPException, status
+
+from ml_event_provider import extensions
+from ml_event_provider.sources.airflow import event_source
+from ml_event_provider.store import airflow_tables, events
+from ml_event_provider.store.sight import Sight
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from ml_event_provider.api.security import Caller
+    from ml_event_provider.events.model import Event
+
+log = logging.getLogger(__name__)
+
+#: Asked for where a right must not depend on the DAG; no DAG is called so, for Airflow allows no such characters.
+_ANY_DAG: Final = "~ml-events: any DAG~"
+_AIRFLOWS_OWN: Final = event_source("")
+
+
+def sight(connection: Any, who: Caller) -> Sight:
+    """What the caller may see.
+
+    :raises HTTPException: 403 if that is nothing.
+    """
+    if who.is_service or not _asked("is_authorized_view", access_view=AccessView.CLUSTER_ACTIVITY, user=who.user):
+        raise _forbidden(who, "see this: it takes the right to see the cluster's activity")
+    hidden = airflow_tables.teams(connection) - _teams_of(connection, who)
+    known = airflow_tables.all_dag_ids(connection)
+    permitted = frozenset(_asked("get_authorized_dag_ids", otherwise=(), user=who.user, method="GET"))
+    if known <= permitted and _asked("is_authorized_dag", method="GET", user=who.user, details=DagDetails(id=_ANY_DAG)):
+        return Sight(hidden)
+    return Sight(hidden, permitted)
+
+
+def sees_everything(connection: Any, who: Caller) -> bool:
+    """Whether nothing is hidden from the caller; from a process, which may look whether all is well, all is.
+
+    :raises HTTPException: 403 if the caller may see nothing.
+    """
+    return not who.is_service and sight(connection, who).everything
+
+
+def manage(connection: Any, who: Caller, workspace: str) -> None:
+    """Whether the caller may change what a workspace has.
+
+    Who may change where messages go may stop them, too.
+
+    :raises HTTPException: 403 if not.
+    """
+    team = _team_of(connection, workspace)
+    if who.is_service or not _may_with_connections(who, "PUT", team=team):
+        raise _forbidden(who, f"change alerts and silences of {workspace!r}: it takes the right to edit connections")
+
+
+def publish(connection: Any, who: Caller, told: Iterable[Event]) -> None:
+    """Whether the caller may tell of these events, as they are to be recorded.
+
+    :raises HTTPException: 403 if not.
+    """
+    if who.is_service:
+        return
+    if not _asked("is_authorized_asset", method="POST", user=who.user):
+        raise _forbidden(who, "publish events: it takes the right to create asset events")
+    foreign = airflow_tables.teams(connection) - _teams_of(connection, who)
+    for event in told:
+        if event.workspace in foreign:
+            raise _forbidden(who, f"publish events of the workspace {event.workspace!r}: it takes belonging to it")
+        if event.source.startswith(_AIRFLOWS_OWN) and event.source != event_source(event.workspace):
+            # Whoever uses the ids of another workspace could have its own events taken for known.
+            raise _forbidden(
+                who, f"publish events of the workspace {event.workspace!r} with the source {event.source!r}"
+            )
+
+
+def notify(connection: Any, who: Caller, event: Event, targets: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+    """Whether the caller may have this event told to these connections, with these options.
+
+    Where a message goes, and how it is asked for, is the connection's and the rules' to say: options that say it are
+    taken from whoever may edit the connection.
+
+    :raises HTTPException: 403 if not.
+    """
+    publish(connection, who, [event])
+    _same_event(connection, who, event)
+    for conn_id, team in _teams_of_connections(connection, event.workspace, [one for one, _ in targets]).items():
+        if not (who.is_service or _may_with_connections(who, "GET", team=team, conn_id=conn_id)):
+            raise _forbidden(who, f"use the connection {conn_id!r}: it takes the right to read it")
+        asked = {name for one, options in targets if one == conn_id for name in options}
+        shaping = sorted(asked - extensions.caller_options())
+        if shaping and (who.is_service or not _may_with_connections(who, "PUT", team=team, conn_id=conn_id)):
+            raise _forbidden(
+                who,
+                f"give {', '.join(shaping)} for the connection {conn_id!r}: say it in the connection or in a rule;"
+                " it takes the right to edit the connection",
+            )
+
+
+def readable(connection: Any, who: Caller, workspace: str, conn_ids: Sequence[str]) -> list[str]:
+    """Those of a workspace's connections whose names the caller may read."""
+    if who.is_service:
+        return list(conn_ids)
+    of_team = _teams_of_connections(connection, workspace, conn_ids)
+    return [one for one in conn_ids if _may_with_connections(who, "GET", team=of_team[one], conn_id=one)]
+
+
+def _same_event(connection: Any, who: Caller, event: Event) -> None:
+    """What was recorded under an event's id and source is what is told: it must be the caller's to tell."""
+    known = events.belonging_of(connection, event)
+    if known is None:
+        return
+    workspace, dag_id = known
+    details = DagDetails(id=dag_id, team_name=_team_of(connection, workspace))
+    seen = who.is_service or dag_id is None
+    if workspace != event.workspace or not (
+        seen or _asked("is_authorized_dag", method="GET", user=who.user, details=details)
+    ):
+        raise _forbidden(who, f"tell of the event {event.id!r} of {event.source!r}: give it an id of your own")
+
+
+def _team_of(connection: Any, workspace: str) -> str | None:
+    return workspace if workspace in airflow_tables.teams(connection) else None
+
+
+def _teams_of(connection: Any, who: Caller) -> frozenset[str]:
+    """The teams that a user belongs to."""
+    if not airflow_tables.teams(connection):
+        return frozenset()
+    return frozenset(_asked("get_authorized_teams", otherwise=(), user=who.user, method="GET"))
+
+
+def _teams_of_connections(connection: Any, workspace: str, conn_ids: Iterable[str]) -> dict[str, str | None]:
+    """Whose each connection is. What is not in Airflow's table is looked up for the workspace's team."""
+    ours = dict.fromkeys(conn_ids, _team_of(connection, workspace))
+    return ours | airflow_tables.connection_teams(connection, ours)
+
+
+def _may_with_connections(who: Caller, method: str, *, team: str | None, conn_id: str | None = None) -> bool:
+    details = ConnectionDetails(conn_id=conn_id, team_name=team)
+    return bool(_asked("is_authorized_connection", method=method, user=who.user, details=details))
+
+
+def _asked(question: str, *, otherwise: Any = False, **about: Any) -> Any:
+    """What the auth manager says. One that does not know the question, or not in this form, says no."""
+    asked: Callable[..., Any] | None = getattr(get_auth_manager(), question, None)
+    try:
+        if asked is not None:
+            return asked(**about)
+    except (NotImplementedError, TypeError) as error:
+        log.warning("The auth manager cannot say %s: taken for no: %s", question, error)
+        return otherwise
+    log.warning("The auth manager knows no %s: taken for no", question)
+    return otherwise
+
+
+def _forbidden(who: Caller, what: str) -> HTTPException:
+    return HTTPException(status.HTTP_403_FORBIDDEN, detail=f"user {who.name!r} may not {what}")

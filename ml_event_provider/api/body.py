@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from ml_event_provider import config
 from ml_event_provider.events.model import is_json_type
+from ml_event_provider.events.strict_json import parse_json
 from ml_event_provider.exceptions import InvalidEvent
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -45,10 +46,11 @@ BodyDep = Annotated[bytes, Depends(limited_body)]
 def parsed(model: type[Model], body: bytes) -> Model:
     """The body as ``model``.
 
-    :raises InvalidEvent: naming the fields that are wrong.
+    :raises InvalidEvent: if the body is not JSON that every reader understands alike, or naming the fields that are
+        wrong.
     """
     try:
-        return model.model_validate_json(body)
+        return model.model_validate(parse_json(body))
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(map(str, one['loc'])) or 'body'}: {one['msg']}" for one in error.errors(include_url=False)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from ml_event_provider.events.strict_json import SURROGATE, parse_json, shown
+from ml_event_provider.events.strict_json import parse_json, shown, storable, storable_json
+from ml_event_provider.events.times import checked_time, parse_time
 from ml_event_provider.exceptions import InvalidEvent
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ class Event:
     """One state change.
 
     ``id`` and ``source`` together identify the change (CloudEvents 1.0, section "Required attributes");
-    ``time`` is an aware UTC datetime; ``data`` is JSON: the type's model in ``events.catalogue``.
+    ``time`` is an aware UTC datetime of the years 1970 to 2999; ``data`` is JSON: the type's model in
+    ``events.catalogue``.
     """
 
     id: str
@@ -75,7 +77,7 @@ class Event:
             _check_characters(f"event attribute {name!r}", value)
         if not isinstance(self.time, datetime):
             raise InvalidEvent(f"event attribute 'time' must be a datetime, not {type(self.time).__name__}")
-        object.__setattr__(self, "time", _in_utc(self.time, self.time.isoformat()))
+        object.__setattr__(self, "time", checked_time(self.time, self.time.isoformat()))
         if not isinstance(self.origin, str) or self.origin not in ORIGINS:
             raise InvalidEvent(f"event attribute 'origin' is {shown(self.origin)}; it is one of {sorted(ORIGINS)}")
         for name, value in self.extensions.items():
@@ -106,7 +108,8 @@ class Event:
     def to_json(self) -> str:
         """The event as one line of JSON.
 
-        Half a surrogate pair, which UTF-8 cannot carry (a traceback may hold one), becomes U+FFFD.
+        NUL, which databases do not store, and half a surrogate pair, which UTF-8 cannot carry (a traceback may hold
+        both), become U+FFFD.
 
         :raises InvalidEvent: if ``data`` holds what JSON does not have: NaN, infinity, other types.
         """
@@ -114,11 +117,11 @@ class Event:
             text = json.dumps(self.to_dict(), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         except (TypeError, ValueError, RecursionError) as error:
             raise InvalidEvent(f"event {self.id!r} of type {self.type!r} cannot be JSON: {error}") from None
-        return SURROGATE.sub("\ufffd", text)
+        return storable_json(text)
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Event:
-        """Read CloudEvents' JSON format.
+        """Read CloudEvents' JSON format; NUL and half surrogate pairs in ``data`` become U+FFFD.
 
         :raises InvalidEvent: if an attribute is missing, of the wrong type or out of bounds.
         """
@@ -147,7 +150,7 @@ class Event:
             data = {}
         if not isinstance(data, dict):
             raise InvalidEvent(f"data must be a JSON object, not {type(data).__name__}")
-        return cls(**known, time=parse_time(document.get("time")), data=data, extensions=extensions)
+        return cls(**known, time=parse_time(document.get("time")), data=storable(data), extensions=extensions)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Event:
@@ -179,7 +182,8 @@ _FORBIDDEN = re.compile(
 
 
 def _check_characters(what: str, value: str) -> None:
-    if _FORBIDDEN.search(value):
+    # What is printable holds none of them, and that is quickly told.
+    if not value.isprintable() and _FORBIDDEN.search(value):
         raise InvalidEvent(f"{what} holds a control character or another that CloudEvents forbids: {shown(value)}")
 
 
@@ -205,32 +209,3 @@ def _check_extension(name: object, value: object) -> None:
 def is_json_type(content_type: object) -> bool:
     """Whether a media type, perhaps with parameters, is JSON (RFC 6839: ``*/json`` or ``*/*+json``)."""
     return isinstance(content_type, str) and _JSON_TYPE.fullmatch(content_type.strip()) is not None
-
-
-def _in_utc(moment: datetime, shown: str) -> datetime:
-    if moment.tzinfo is UTC:
-        return moment
-    if moment.utcoffset() is None:
-        raise InvalidEvent(f"event attribute 'time' is {shown!r}: the time zone is missing")
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        raise InvalidEvent(f"event attribute 'time' is {shown!r}, out of range") from None
-
-
-def parse_time(value: object) -> datetime:
-    """An RFC 3339 time as an aware UTC datetime; a missing one is the present moment.
-
-    :raises InvalidEvent: if the value is no RFC 3339 time with a zone.
-    """
-    if value is None:
-        return datetime.now(UTC)
-    if not isinstance(value, str):
-        raise InvalidEvent(f"event attribute 'time' must be an RFC 3339 text, not {type(value).__name__}")
-    # Python reads at most six fractional digits; some senders give nine.
-    text = re.sub(r"(\.\d{6})\d+", r"\1", value.strip().upper())
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise InvalidEvent(f"event attribute 'time' is {shown(value)}, no RFC 3339 time") from None
-    return _in_utc(moment, value)

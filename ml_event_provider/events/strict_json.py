@@ -13,6 +13,8 @@ from ml_event_provider.exceptions import InvalidEvent
 MAX_DEPTH: Final = 64
 #: Half a surrogate pair: JSON can escape it, UTF-8 and databases cannot hold it.
 SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
+_NUL: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -33,6 +35,49 @@ def parse_json(text: str | bytes) -> Any:
     except ValueError as error:
         raise InvalidEvent(f"not valid JSON: {error}") from None
     return document
+
+
+def storable_json(text: str) -> str:
+    """JSON with U+FFFD for NUL and half surrogate pairs in its texts."""
+    if "\\u0000" in text:
+        text = _NUL.sub("\\1\ufffd", text)
+    return SURROGATE.sub("\ufffd", text) if _has_surrogates(text) else text
+
+
+def storable(document: Any) -> Any:
+    """A JSON value with U+FFFD for NUL and half surrogate pairs in its texts; itself where there are none."""
+    level = [document]
+    while level:
+        below: list[Any] = []
+        for value in level:
+            if isinstance(value, str):
+                if "\0" in value or _has_surrogates(value):
+                    return _replaced(document)
+            elif isinstance(value, dict):
+                below += value
+                below += value.values()
+            elif isinstance(value, list):
+                below += value
+        level = below
+    return document
+
+
+def _has_surrogates(text: str) -> bool:
+    # Encoding is many times as quick as a search by pattern.
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return True
+    return False
+
+
+def _replaced(value: Any) -> Any:
+    if isinstance(value, str):
+        return _UNSTORABLE.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {_replaced(key): _replaced(item) for key, item in value.items()}
+    return [_replaced(item) for item in value] if isinstance(value, list) else value
 
 
 def shown(value: object) -> str:
@@ -75,7 +120,7 @@ def _check_levels(document: Any) -> None:
                 below += value.values()
             elif isinstance(value, list):
                 below += value
-            elif isinstance(value, str) and SURROGATE.search(value):
+            elif isinstance(value, str) and _has_surrogates(value):
                 raise ValueError(f"{shown(value)} holds half a surrogate pair")
         if not below:
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from math import isfinite, isnan
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
@@ -62,9 +63,9 @@ class MLflowHook(BaseHook):
         return str(self._post("runs/create", body)["run"]["info"]["run_id"])
 
     def log_metrics(self, run_id: str, metrics: Mapping[str, float], *, step: int = 0) -> None:
-        """Log values of metrics at ``step``."""
+        """Log values of metrics at ``step``; NaN and infinity are values, too."""
         now = _now()
-        rows = [{"key": key, "value": float(value), "timestamp": now, "step": step} for key, value in metrics.items()]
+        rows = [{"key": key, "value": _number(value), "timestamp": now, "step": step} for key, value in metrics.items()]
         for start in range(0, len(rows), _BATCH):
             self._post("runs/log-batch", {"run_id": run_id, "metrics": rows[start : start + _BATCH]})
 
@@ -100,8 +101,8 @@ class MLflowHook(BaseHook):
         return read_version(self.get_conn(), self._post("model-versions/create", body))
 
     def set_version_tag(self, model: str, version: str, key: str, value: str) -> None:
-        """Set a tag of a version."""
-        self._post("model-versions/set-tag", {"name": model, "version": version, "key": key, "value": value})
+        """Set a tag of a version; what is no text becomes one."""
+        self._post("model-versions/set-tag", {"name": model, "version": version, "key": key, "value": str(value)})
 
     def set_alias(self, model: str, alias: str, version: str) -> None:
         """Let ``alias`` name this version of the model, and no other."""
@@ -142,7 +143,16 @@ class MLflowHook(BaseHook):
 
 
 def _pairs(tags: Mapping[str, str] | None) -> list[dict[str, str]]:
-    return [{"key": key, "value": value} for key, value in (tags or {}).items()]
+    # MLflow takes any value, and keeps an empty text for what is none.
+    return [{"key": str(key), "value": str(value)} for key, value in (tags or {}).items()]
+
+
+def _number(value: float) -> float | str:
+    """A number as JSON has it, and as protobuf's JSON names what JSON has not."""
+    number = float(value)
+    if isnan(number):
+        return "NaN"
+    return number if isfinite(number) else "Infinity" if number > 0 else "-Infinity"
 
 
 def _now() -> int:

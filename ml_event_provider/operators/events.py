@@ -10,7 +10,7 @@ from airflow.sdk import BaseOperator
 from ml_event_provider import config
 from ml_event_provider.events.bounds import bounded
 from ml_event_provider.events.identity import change_id
-from ml_event_provider.events.model import Event
+from ml_event_provider.events.model import Event, attribute_text
 from ml_event_provider.hooks.ml_events import MlEventHook
 from ml_event_provider.sources.airflow import event_source
 
@@ -63,11 +63,12 @@ class _EventOperator(BaseOperator):
                 id=self.event_id or self._id(context, workspace, map_index),
                 source=self.source or event_source(workspace),
                 type=self.event_type,
-                subject=self.subject or f"dags/{ti.dag_id}/runs/{ti.run_id}/tasks/{ti.task_id}"[:1024],
+                subject=self.subject
+                or attribute_text("subject", f"dags/{ti.dag_id}/runs/{ti.run_id}/tasks/{ti.task_id}"),
                 time=datetime.now(UTC),
                 data=dict(self.data),
                 workspace=workspace,
-                owner=str(getattr(self, "owner", "") or ""),
+                owner=attribute_text("owner", str(getattr(self, "owner", "") or "")),
                 origin="worker",
             )
         )

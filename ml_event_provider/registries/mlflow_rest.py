@@ -79,9 +79,11 @@ def fetch(
 ) -> tuple[Response, str]:
     """The answer to GET, or to POST where there is a body, and the URL without its query, for messages.
 
+    :raises RegistryRefused: if the request cannot be sent as it is: a value that JSON does not have, half a character.
     :raises RegistryError: if there is no answer.
     """
     import requests
+    from requests.exceptions import InvalidHeader, InvalidJSONError, InvalidURL
 
     where = base_url(connection) + path
     try:
@@ -97,6 +99,9 @@ def fetch(
         )
     except requests.Timeout:
         raise RegistryError(f"MLflow at {where} did not answer within {timeout:g} s") from None
+    except (InvalidJSONError, InvalidHeader, InvalidURL, TypeError, UnicodeError) as error:
+        words = _without_secrets(_cause(error), connection)
+        raise RegistryRefused(f"the request to MLflow at {where} cannot be sent: {words}") from None
     except requests.RequestException as error:
         raise RegistryError(
             f"MLflow at {where} cannot be reached: {_without_secrets(_cause(error), connection)}"

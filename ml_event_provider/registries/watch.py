@@ -28,7 +28,7 @@ class Sighting:
 
 @dataclass(slots=True, kw_only=True)
 class Watch:
-    """One wait. JSON by :meth:`to_dict`, so that it survives a reschedule, a deferral and a dead process.
+    """One wait. Text by :meth:`to_json`, so that it survives a reschedule, a deferral and a dead process.
 
     ``version`` may be ``latest`` or ``@alias`` until the first sight names the version for good. ``pending``
     is the last sight before the ``decision``: ``None`` if the first sight was the decision already.
@@ -89,14 +89,18 @@ class Watch:
         aliases = f", aliases {', '.join(version.aliases) or 'none'}" if self.policy.alias else ""
         return f"{last.status} ({tag}{aliases}) {version.link}".rstrip()
 
-    def to_dict(self) -> dict[str, Any]:
-        """The watch as JSON."""
-        document: dict[str, Any] = json.loads(json.dumps(asdict(self), default=datetime.isoformat))
-        return document
+    def to_json(self) -> str:
+        """The watch as a JSON text in ASCII.
+
+        A text, since Airflow keeps it as part of a document of its own, and PostgreSQL's documents cannot hold each
+        character that a model's name or tag may have.
+        """
+        return json.dumps(asdict(self), default=datetime.isoformat)
 
     @classmethod
-    def from_dict(cls, document: Mapping[str, Any]) -> Watch:
-        """Read what :meth:`to_dict` wrote."""
+    def from_json(cls, text: str | Mapping[str, Any]) -> Watch:
+        """Read what :meth:`to_json` wrote; a mapping is what the version before this one wrote."""
+        document: Mapping[str, Any] = json.loads(text) if isinstance(text, str) else text
         policy = dict(document["policy"])
         policy.update(approved=tuple(policy["approved"]), rejected=tuple(policy["rejected"]))
         known = {**document, "policy": ApprovalPolicy(**policy)}

@@ -15,7 +15,8 @@ from airflow.sdk.exceptions import (
 )
 
 from ml_event_provider import config
-from ml_event_provider.exceptions import RegistryError
+from ml_event_provider.events.strict_json import storable
+from ml_event_provider.exceptions import InvalidEvent, RegistryError
 from ml_event_provider.extensions import registry_named
 from ml_event_provider.registries import Approval, ApprovalPolicy
 from ml_event_provider.registries.watch import Watch
@@ -132,7 +133,7 @@ class ModelApprovalSensor(BaseSensorOperator):
 
     def resume(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """Go on after the trigger's event."""
-        watch = Watch.from_dict(event["watch"])
+        watch = Watch.from_json(event["watch"])
         if event["error"]:
             self._end(RegistryError(event["error"]))
         if watch.decision is None:
@@ -149,7 +150,7 @@ class ModelApprovalSensor(BaseSensorOperator):
             trigger=ModelApprovalTrigger(
                 registry=self.registry,
                 conn_id=self.conn_id,
-                watch=watch.to_dict(),
+                watch=watch.to_json(),
                 poll_interval=self.poke_interval,
                 request_timeout=self.request_timeout,
                 end_time=datetime.now(UTC) + limit,
@@ -184,21 +185,34 @@ class ModelApprovalSensor(BaseSensorOperator):
 
     def _finish(self, context: Context, watch: Watch, decision: Sighting) -> dict[str, Any]:
         if self.publish:
-            from ml_event_provider.hooks.ml_events import MlEventHook
-
-            MlEventHook().hand_over([self._event(context, watch, decision)])
+            self._publish(context, watch, decision)
         if decision.status is Approval.REJECTED and self.fail_on_rejection:
             self._end(AirflowFailException(f"{watch.label()} was not approved: {watch.state()}"))
         version = decision.version
-        return {
-            "model": version.model,
-            "version": version.version,
-            "status": str(decision.status),
-            "tags": dict(version.tags),
-            "aliases": list(version.aliases),
-            "link": version.link,
-            "run_id": version.run_id,
-        }
+        # Airflow keeps it in its database, which does not store each character that a registry accepts.
+        result: dict[str, Any] = storable(
+            {
+                "model": version.model,
+                "version": version.version,
+                "status": str(decision.status),
+                "tags": dict(version.tags),
+                "aliases": list(version.aliases),
+                "link": version.link,
+                "run_id": version.run_id,
+            }
+        )
+        return result
+
+    def _publish(self, context: Context, watch: Watch, decision: Sighting) -> None:
+        """Publish the change. The version was decided; that this cannot be told must not fail the task."""
+        from ml_event_provider.hooks.ml_events import MlEventHook
+
+        try:
+            event = self._event(context, watch, decision)
+        except InvalidEvent as error:
+            self.log.warning("The change of %s was not published: %s", watch.label(), error)
+        else:
+            MlEventHook().hand_over([event])
 
     def _event(self, context: Context, watch: Watch, decision: Sighting) -> Event:
         ti = context["ti"]
@@ -260,11 +274,11 @@ class ModelApprovalSensor(BaseSensorOperator):
         # A retry or a cleared task is another wait.
         if not known or known["try_number"] != context["ti"].try_number:
             return None
-        return Watch.from_dict(known["watch"])
+        return Watch.from_json(known["watch"])
 
     def _remember(self, context: Context, watch: Watch) -> None:
         if store := self._store(context):
-            store.set(_STATE_KEY, {"try_number": context["ti"].try_number, "watch": watch.to_dict()})
+            store.set(_STATE_KEY, {"try_number": context["ti"].try_number, "watch": watch.to_json()})
 
 
 def _texts(value: str | Sequence[str]) -> tuple[str, ...]:

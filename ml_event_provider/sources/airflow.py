@@ -17,6 +17,7 @@ from ml_event_provider.events.bounds import bounded, cut
 from ml_event_provider.events.identity import change_id, dag_run_id, task_try_id
 from ml_event_provider.events.model import Event, attribute_text
 from ml_event_provider.events.steady import steady
+from ml_event_provider.events.strict_json import parse_json
 from ml_event_provider.exceptions import InvalidEvent
 
 if TYPE_CHECKING:
@@ -241,6 +242,7 @@ def _asset_event(
         origin=origin,
     )
     try:
+        parse_json(event.to_json())
         return bounded(event)
     except InvalidEvent as error:
         # The extra is a user's: where it is too large or no JSON, the event goes without it.
@@ -361,7 +363,13 @@ def _optional_text(value: Any) -> str | None:
 def _aware(value: datetime | None) -> datetime | None:
     if value is None:
         return None
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    if value.tzinfo is None:
+        return value.replace(tzinfo=UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        # A logical date in the first or last hours that Python has.
+        return value
 
 
 def _moment(value: datetime | None) -> str | None:

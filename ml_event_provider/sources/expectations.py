@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from ml_event_provider.events.bounds import cut
+from ml_event_provider.events.steady import steady
 from ml_event_provider.sources.plain import MAX_TEXT, joined, named, plain
 
 if TYPE_CHECKING:
@@ -102,5 +103,5 @@ def _outcome(outcome: Any) -> list[Any]:
         named(plain(dict(outcome.expectation_config.kwargs or {}))),
         named(_observed(found.get("observed_value"))),
         counts,
-        named(exception_message(outcome)),
+        steady(exception_message(outcome)),
     ]

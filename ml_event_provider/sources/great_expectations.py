@@ -15,7 +15,8 @@ from urllib.parse import quote
 
 from ml_event_provider.events.bounds import bounded, cut
 from ml_event_provider.events.identity import change_id
-from ml_event_provider.events.model import Event
+from ml_event_provider.events.model import Event, attribute_text
+from ml_event_provider.events.times import checked_time
 from ml_event_provider.exceptions import InvalidEvent
 from ml_event_provider.sources.expectations import content
 from ml_event_provider.sources.expectations import failed as describe
@@ -49,7 +50,7 @@ def validation_event(
     share the run's name and time. ``failed_expectations`` lists at most 100, none with the unexpected values
     themselves: these may be personal data.
     """
-    checkpoint = str(result.name)
+    checkpoint = _CONTROL.sub(" ", str(result.name))
     run_name, run_time = _run(result)
     validations = list(result.run_results.values())
     outcomes = [outcome for validation in validations for outcome in validation.results]
@@ -83,11 +84,11 @@ def validation_event(
             ),
             source=f"/great-expectations/{quote(workspace, safe='')}",
             type=f"ml.data_validation.{'success' if success else 'failed'}",
-            subject=_line(f"checkpoints/{checkpoint}/runs/{run_name or run_time.isoformat()}"),
+            subject=attribute_text("subject", f"checkpoints/{checkpoint}/runs/{run_name or run_time.isoformat()}"),
             time=run_time,
             data=data,
             workspace=workspace,
-            owner=owner,
+            owner=attribute_text("owner", owner),
             origin=origin,
         )
     )
@@ -188,7 +189,7 @@ def drift_detected(
             time=time,
             data=data,
             workspace=workspace,
-            owner=owner,
+            owner=attribute_text("owner", owner),
             origin=origin,
         )
     )
@@ -200,7 +201,8 @@ def _run(result: Any) -> tuple[str, datetime]:
     if not isinstance(moment, datetime):
         raise TypeError(f"the checkpoint result's run_id has no run_time: {identifier!r}")
     name = _CONTROL.sub(" ", str(getattr(identifier, "run_name", None) or ""))
-    return cut(name, MAX_TEXT), moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+    moment = moment.replace(tzinfo=moment.tzinfo or UTC)
+    return cut(name, MAX_TEXT), checked_time(moment, moment.isoformat())
 
 
 def _moment(value: datetime | str | None) -> str | None:
@@ -212,10 +214,6 @@ def _moment(value: datetime | str | None) -> str | None:
     if not isinstance(value, datetime):
         return None
     return (value if value.tzinfo else value.replace(tzinfo=UTC)).isoformat()
-
-
-def _line(text: str) -> str:
-    return _CONTROL.sub(" ", text)[:1024]
 
 
 def _digest(content: Any) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from ml_event_provider.events.identity import model_version_id
-from ml_event_provider.events.model import Event
+from ml_event_provider.events.model import Event, attribute_text
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -18,7 +18,7 @@ APPROVAL_CHANGED = "ml.model_version.approval_changed"
 
 def registry_source(registry: str, instance: str = "") -> str:
     """The CloudEvents ``source`` of one registry's events; ``instance`` (a connection id) tells two apart."""
-    return "/registries/" + "/".join(quote(part, safe="") for part in (registry, instance) if part)
+    return "/registries/" + "/".join(quote(part, safe="", errors="replace") for part in (registry, instance) if part)
 
 
 def approval_changed(
@@ -52,12 +52,12 @@ def approval_changed(
     model, version = model_version.model, model_version.version
     return Event(
         id=model_version_id(workspace, registry, model, version, key, old, new),
-        source=registry_source(registry, instance),
+        source=attribute_text("source", registry_source(registry, instance)),
         type=APPROVAL_CHANGED,
-        subject=f"models/{model}/versions/{version}",
+        subject=attribute_text("subject", f"models/{model}/versions/{version}"),
         time=time,
         workspace=workspace,
-        owner=owner,
+        owner=attribute_text("owner", owner),
         origin=origin,
         data={
             "registry": registry,

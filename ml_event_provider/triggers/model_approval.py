@@ -40,7 +40,7 @@ class ModelApprovalTrigger(BaseTrigger):
 
     :param registry: the registry's name.
     :param conn_id: the connection to it.
-    :param watch: the :class:`~ml_event_provider.registries.watch.Watch` as JSON, with what was seen so far.
+    :param watch: the :class:`~ml_event_provider.registries.watch.Watch` as text, with what was seen so far.
     :param poll_interval: seconds between two reads; doubled for each error in a row, eightfold at most.
     :param request_timeout: the longest wait for one answer, in seconds.
     :param end_time: when to give up.
@@ -51,7 +51,7 @@ class ModelApprovalTrigger(BaseTrigger):
         *,
         registry: str,
         conn_id: str,
-        watch: Mapping[str, Any],
+        watch: str | Mapping[str, Any],
         poll_interval: float,
         request_timeout: float,
         end_time: datetime,
@@ -59,7 +59,7 @@ class ModelApprovalTrigger(BaseTrigger):
         super().__init__()  # type: ignore[no-untyped-call]
         self.registry = registry
         self.conn_id = conn_id
-        self.watch = dict(watch)
+        self.watch = watch
         self.poll_interval = poll_interval
         self.request_timeout = request_timeout
         self.end_time = end_time
@@ -80,7 +80,7 @@ class ModelApprovalTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Poll until the version is approved or rejected, the time is up, or the registry is given up."""
-        watch = Watch.from_dict(self.watch)
+        watch = Watch.from_json(self.watch)
         try:
             while True:
                 await self._look(watch)
@@ -116,4 +116,4 @@ class ModelApprovalTrigger(BaseTrigger):
 
 
 def _event(watch: Watch, error: str = "") -> TriggerEvent:
-    return TriggerEvent({"watch": watch.to_dict(), "error": error})
+    return TriggerEvent({"watch": watch.to_json(), "error": error})

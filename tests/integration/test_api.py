@@ -228,6 +228,69 @@ def test_a_notification_with_nul_in_a_name_is_refused(client, changes, field):
     assert stored() == []
 
 
+@pytest.mark.parametrize("field", ["dag_id", "run_id", "state", "message"])
+def test_nul_in_a_callbacks_data_is_stored_as_a_character_that_databases_hold(client, field):
+    data = {"dag_id": "train", "run_id": "r", "state": "failed", "message": "m", field: "a\0b"}
+    document = {**made().to_dict(), "type": "airflow.dag_run.failed", "origin": "callback", "data": data}
+    headers = {"content-type": "application/cloudevents+json", **service()}
+    body = json.dumps(document).encode()
+    assert b"\\u0000" in body
+    assert client.post("/ml-events/v1/events", content=body, headers=headers).status_code == 202
+    asked = client.post("/ml-events/v1/rules/evaluate", json={"event": document}, headers=service())
+    assert asked.status_code == 200
+    assert [one.data[field] for one in stored()] == ["a\ufffdb"]
+
+
+BORDERS = [
+    ("/events", "{event}"),
+    ("/events", "[{event}]"),
+    ("/rules/evaluate", '{{"event": {event}}}'),
+    ("/notifications", '{{"event": {event}, "targets": [{{"conn_id": "slack"}}]}}'),
+]
+
+
+@pytest.mark.parametrize(("route", "form"), BORDERS)
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("time", '"9999-12-31T23:59:59Z"', "'time' is '9999-12-31T23:59:59Z', out of range: 1970-01-01 to 2999-12-31"),
+        ("time", '"0001-01-01T00:00:00Z"', "'time' is '0001-01-01T00:00:00Z', out of range"),
+        ("subject", '"a\\u0000"', "'subject' holds a control character"),
+        ("subject", '"a\\ud800"', "half a surrogate pair"),
+        ("owner", '"\\uffff"', "'owner' holds"),
+        ("team", '"\\u0000"', "'team' holds a control character"),
+        ("team", "9223372036854775808", "out of range"),
+        ("data", '{"a": "\\udc00"}', "half a surrogate pair"),
+        ("data", '{"a": NaN}', "no number"),
+        ("data", '{"a": 1e400}', "no number"),
+        ("data", '{"a": 1' + "0" * 400 + "}", "no number"),
+        ("data", '{"a": ' + "[" * 100_000 + "]" * 100_000 + "}", "nested deeper than 64"),
+        ("data", '{"a": 1, "a": 2}', "key 'a' twice"),
+    ],
+)
+def test_what_cannot_be_read_back_is_refused_with_the_reason_at_every_border(client, route, form, field, value, reason):
+    known = {"specversion": '"1.0"', "id": '"1"', "source": '"/test"', "type": '"shop.order.failed"', field: value}
+    event = "{" + ",".join(f'"{name}":{text}' for name, text in known.items()) + "}"
+    answer = client.post(
+        f"/ml-events/v1{route}",
+        content=form.format(event=event).encode(),
+        headers={"content-type": "application/json", **service()},
+    )
+    assert answer.status_code == 400
+    assert reason in answer.json()["detail"]
+    assert stored() == []
+
+
+def test_a_leap_second_does_not_refuse_its_batch(client):
+    batch = [{**made(number).to_dict(), "time": f"2016-12-31T23:59:{second}Z"} for number, second in ((1, 59), (2, 60))]
+    headers = {"content-type": "application/cloudevents-batch+json", **service()}
+    assert client.post("/ml-events/v1/events", content=json.dumps(batch), headers=headers).status_code == 202
+    assert [one.time.isoformat() for one in stored()] == [
+        "2016-12-31T23:59:59+00:00",
+        "2016-12-31T23:59:59.999999+00:00",
+    ]
+
+
 def test_health_says_what_is_wrong(client):
     answer = client.get("/ml-events/v1/health", headers=user("VIEWER"))
     assert answer.status_code == 503

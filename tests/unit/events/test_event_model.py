@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -10,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_event_provider.events import Event
-from ml_event_provider.events.model import MAX_LENGTH, is_json_type, parse_time
+from ml_event_provider.events.model import MAX_LENGTH, is_json_type
+from ml_event_provider.events.times import EARLIEST, LATEST, parse_time
 from ml_event_provider.exceptions import InvalidEvent
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -94,6 +96,10 @@ def test_time_is_kept_in_utc() -> None:
     [
         (datetime(2026, 11, 1), "zone is missing"),
         (datetime.min.replace(tzinfo=timezone(timedelta(hours=1))), "out of range"),
+        (datetime.min.replace(tzinfo=UTC), "0001-01-01T00:00:00\\+00:00', out of range: 1970-01-01 to 2999-12-31"),
+        (datetime.max.replace(tzinfo=UTC), "out of range"),
+        (EARLIEST - timedelta(microseconds=1), "out of range"),
+        (LATEST + timedelta(microseconds=1), "out of range"),
         ("2026-11-01T12:00:00Z", "must be a datetime"),
     ],
 )
@@ -181,6 +187,13 @@ def test_a_document_that_is_no_event_is_refused(changes: dict[str, Any], reason:
         ("2026-11-01T12:00:00.123Z", NOON.replace(microsecond=123_000)),
         ("2017-06-26T18:41:00.9584103Z", datetime(2017, 6, 26, 18, 41, 0, 958_410, tzinfo=UTC)),
         ("2026-11-01T12:00:00.123456789+00:00", NOON.replace(microsecond=123_456)),
+        ("1970-01-01T00:00:00Z", EARLIEST),
+        ("2999-12-31T23:59:59.999999Z", LATEST),
+        # Leap seconds, which a zone may have at any hour.
+        ("2016-12-31T23:59:60Z", datetime(2016, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)),
+        ("2016-12-31t23:59:60.75z", datetime(2016, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)),
+        ("2017-01-01T05:29:60+05:30", datetime(2016, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)),
+        ("1990-12-31T15:59:60-08:00", datetime(1990, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)),
     ],
 )
 def test_rfc_3339_times_are_read(text: str, moment: datetime) -> None:
@@ -196,6 +209,16 @@ def test_rfc_3339_times_are_read(text: str, moment: datetime) -> None:
         "2026-11-01T12:00:00",
         "2026-13-01T12:00:00Z",
         "0001-01-01T00:00:00+14:00",
+        "0001-01-01T00:00:00Z",
+        "9999-12-31T23:59:59Z",
+        "9999-12-31T23:59:59-14:00",
+        "1969-12-31T23:59:59Z",
+        "1970-01-01T00:00:00+01:00",
+        "3000-01-01T00:00:00Z",
+        "2026-11-01T12:00:60Z",
+        "2026-11-01T23:59:60+01:00",
+        "2026-11-01T23:59:61Z",
+        "2026-11-01T23:60:60Z",
     ],
 )
 def test_a_time_without_zone_or_out_of_range_is_refused(text: str) -> None:
@@ -228,3 +251,28 @@ def test_a_time_is_utc_or_refused(text: str) -> None:
 )
 def test_json_media_types(content_type: object, is_json: bool) -> None:
     assert is_json_type(content_type) is is_json
+
+
+HOSTILE = {"a\0b": ["c\0", {"d": "\ud800\0"}], "plain": "\\u0000", "n": 2**63}
+CLEAN = {"a\ufffdb": ["c\ufffd", {"d": "\ufffd\ufffd"}], "plain": "\\u0000", "n": 2**63}
+
+
+def test_what_no_database_stores_is_replaced_in_data_when_it_is_read_and_when_it_is_written() -> None:
+    assert Event.from_dict(document(data=HOSTILE)).data == CLEAN
+    written = event(data=HOSTILE).to_json()
+    assert json.loads(written)["data"] == CLEAN
+    written.encode()
+
+
+@given(st.recursive(st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8))
+def test_what_is_read_is_what_is_written(value: Any) -> None:
+    read = Event.from_dict(document(data={"value": value}))
+    assert Event.from_json(event(data={"value": value}).to_json()).data == read.data
+    assert Event.from_json(read.to_json()).data == read.data
+
+
+@pytest.mark.parametrize("name", ["id", "source", "type", "subject", "workspace", "owner", "dataschema", "team"])
+@pytest.mark.parametrize("odd", ["\0", "\ud800", "\n", "\ufffe"])
+def test_what_no_database_stores_is_refused_in_every_attribute(name: str, odd: str) -> None:
+    with pytest.raises(InvalidEvent, match=name):
+        Event.from_dict(document(**{name: f"a{odd}b"}))

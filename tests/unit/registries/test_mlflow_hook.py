@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,33 @@ def test_a_run_is_logged_from_start_to_end(hook: MLflowHook, mlflow_server: Mlfl
         "loss": (0.2, 3),
     }
     assert {"key": "team", "value": "fraud"} in run["data"]["tags"]
+
+
+def test_a_metric_that_is_no_number_is_logged_as_mlflow_logs_it(
+    hook: MLflowHook, mlflow_server: MlflowServer, model: str
+) -> None:
+    run_id = hook.create_run(model)
+    hook.log_metrics(run_id, {"loss": math.nan, "up": math.inf, "down": -math.inf, "auc": 0.5})
+    logged = {metric["key"]: str(metric["value"]) for metric in stored_run(mlflow_server, run_id)["data"]["metrics"]}
+    assert logged["auc"] == "0.5"
+    assert logged["loss"] == "NaN"
+    assert logged.keys() == {"loss", "up", "down", "auc"}
+
+
+def test_a_tag_that_is_no_text_is_kept_as_one(hook: MLflowHook, mlflow_server: MlflowServer, model: str) -> None:
+    tags: dict[str, Any] = {"folds": 1, "share": 0.5, "final": True}
+    expected = {"folds": "1", "share": "0.5", "final": "True"}
+    run = stored_run(mlflow_server, hook.create_run(model, tags=tags))
+    assert expected.items() <= {tag["key"]: tag["value"] for tag in run["data"]["tags"]}.items()
+    hook.register_model_version(model, "s3://bucket/a", tags=tags)
+    hook.set_version_tag(model, "1", "rank", 2)  # type: ignore[arg-type]
+    assert hook.get_version(model).tags == {**expected, "rank": "2"}
+
+
+@pytest.mark.parametrize("source", [math.nan, object(), "\ud800"])
+def test_what_cannot_be_sent_is_no_server_out_of_reach(hook: MLflowHook, model: str, source: Any) -> None:
+    with pytest.raises(RegistryRefused, match=r"cannot be sent|RESOURCE_|INVALID_|INTERNAL_ERROR|BAD_REQUEST"):
+        hook.register_model_version(model, source)
 
 
 def test_more_metrics_than_one_call_takes_are_all_logged(

@@ -135,6 +135,22 @@ def test_an_approval_during_the_wait_lets_the_task_go_on_and_is_published(
 
 
 @both
+@pytest.mark.parametrize("odd", ["\t", "\n", "\0", "\x1b", "\x85", "\ufffe", "n" * 200])
+def test_a_name_that_the_registry_accepts_never_fails_the_task_that_waited_for_it(
+    hook: MLflowHook, relayed: Relay, inbox: Inbox, model: str, deferrable: bool, odd: str
+) -> None:
+    name = f"{model}{odd}2"
+    hook.register_model_version(name, "s3://bucket/a")
+    relayed.before = lambda number: hook.set_version_tag(name, "1", TAG, "approved") if number == 4 else None
+    result = run(sensor(name, version="1", deferrable=deferrable))
+    assert result["model"] == name.replace("\0", "\ufffd")
+    (event,) = inbox.events
+    expected = name if odd == "n" * 200 else f"{model}\ufffd2"
+    assert event["subject"] == f"models/{expected}/versions/1"
+    assert event["data"]["model"] == result["model"]
+
+
+@both
 def test_a_version_that_is_approved_already_is_published_without_a_previous_status(
     hook: MLflowHook, relayed: Relay, inbox: Inbox, model: str, deferrable: bool
 ) -> None:

@@ -408,7 +408,26 @@ def test_deadline_in_full() -> None:
     assert event.id == source.deadline_missed_event(context, workspace="fraud", origin="callback").id
 
 
-@pytest.mark.parametrize("extra", [{"n": float("nan")}, {"x": object()}, {str(n): n for n in range(60_000)}])
+def nested(levels: int) -> Any:
+    value: Any = {}
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"n": float("nan")},
+        {"x": object()},
+        {str(n): n for n in range(60_000)},
+        # What Airflow's own JSON holds, and not every reader of ours.
+        {"n": 10**400},
+        nested(100),
+        nested(100_000),
+    ],
+    ids=["nan", "object", "many", "huge", "deep", "very deep"],
+)
 def test_asset_with_an_unusable_extra_is_told_without_it(extra: Any) -> None:
     row = SimpleNamespace(id=1, name="m\n", uri="s3://m", group="", created_at=START, extra=extra)
     event = source.asset_created_event(row, workspace="fraud", origin="reconciler")

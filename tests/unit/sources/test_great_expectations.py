@@ -13,6 +13,7 @@ import pytest
 
 from ml_event_provider.events.bounds import MAX_EVENT_BYTES, cut
 from ml_event_provider.events.catalogue import validate_data
+from ml_event_provider.events.model import Event
 from ml_event_provider.exceptions import InvalidEvent
 from ml_event_provider.sources.great_expectations import (
     MAX_COLUMNS,
@@ -178,6 +179,15 @@ def test_checks_that_ran_at_different_places_are_different_events(of_one_run: An
 def test_results_about_different_data_are_different_events(part: str) -> None:
     one, other = made_up(), made_up()
     setattr(other.run_results["one"], part, "another")
+    assert validation_event(one, workspace="fraud").id != validation_event(other, workspace="fraud").id
+
+
+@pytest.mark.parametrize("argument", ["min_value", "value_set"])
+def test_results_of_different_arguments_are_different_events(argument: str) -> None:
+    one, other = made_up(), made_up()
+    for result, value in ((one, "2026-05-04T00:00:00"), (other, "2026-05-05T00:00:00")):
+        (outcome,) = result.run_results["one"].results
+        outcome.expectation_config.kwargs[argument] = value
     assert validation_event(one, workspace="fraud").id != validation_event(other, workspace="fraud").id
 
 
@@ -371,3 +381,23 @@ def test_a_time_that_is_none_is_refused() -> None:
 
 def test_the_drift_event_fits_the_catalogue() -> None:
     assert validate_data(drift()) == []
+
+
+@pytest.mark.parametrize("odd", ["\t", "\n", "\0", "\ud800", "\x85", "\ufffe", "n" * 5000])
+def test_odd_names_do_not_stop_the_events(odd: str) -> None:
+    result = made_up(name=f"a{odd}", run_id=SimpleNamespace(run_name=odd, run_time=MOMENT))
+    made = validation_event(result, workspace="fraud", owner=odd, data_docs_url=odd, task_id=odd)
+    assert Event.from_json(made.to_json()).id == made.id
+    found = drift(
+        name=f"a{odd}", owner=odd, base_dataset_id=odd, columns=[{"column": odd, "drifted": True}], method=odd
+    )
+    assert Event.from_json(found.to_json()).id == found.id
+
+
+@pytest.mark.parametrize("time", [datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)])
+def test_a_result_of_a_time_that_no_database_holds_is_refused(time: datetime) -> None:
+    run = SimpleNamespace(run_name="r", run_time=time)
+    with pytest.raises(InvalidEvent, match="out of range: 1970-01-01 to 2999-12-31"):
+        validation_event(made_up(run_id=run), workspace="fraud")
+    with pytest.raises(InvalidEvent, match="out of range"):
+        drift(time=time)

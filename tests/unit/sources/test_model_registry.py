@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from ml_event_provider.events.identity import model_version_id
+from ml_event_provider.events.model import Event
 from ml_event_provider.registries import Approval, ModelVersion
 from ml_event_provider.sources.model_registry import approval_changed, registry_source
 
@@ -92,6 +94,14 @@ def test_the_id_names_the_change_whoever_saw_it(same: dict[str, Any]) -> None:
 @pytest.mark.parametrize("other", [{"old": "in review"}, {"new": "ok"}, {"key": "alias:x"}, {"workspace": "ads"}])
 def test_another_change_has_another_id(other: dict[str, Any]) -> None:
     assert event(**other).id != event().id
+
+
+@pytest.mark.parametrize("odd", ["\t", "\n", "\0", "\ud800", "\x85", "\ufffe", "n" * 5000])
+def test_names_that_a_registry_accepts_do_not_stop_the_event(odd: str) -> None:
+    version = ModelVersion(model=f"a{odd}b", version=f"1{odd}", tags={odd: odd}, aliases=(odd,), link=odd, run_id=odd)
+    made = event(model_version=version, owner=odd, instance=odd, dag_id=odd, key=odd, old=odd, new=odd)
+    assert Event.from_json(made.to_json()).subject == made.subject
+    assert event(model_version=version).id != event(model_version=replace(version, model="a\ufffdb")).id
 
 
 @pytest.mark.parametrize(

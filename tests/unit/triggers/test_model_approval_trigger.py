@@ -36,7 +36,7 @@ def trigger(model: str = "m", seconds: float = 60, max_errors: int = 3, **change
     settings: dict[str, Any] = {
         "registry": "mlflow",
         "conn_id": "mlflow_default",
-        "watch": watch.to_dict(),
+        "watch": watch.to_json(),
         "poll_interval": 0.01,
         "request_timeout": 20.0,
         "end_time": datetime.now(UTC) + timedelta(seconds=seconds),
@@ -46,7 +46,18 @@ def trigger(model: str = "m", seconds: float = 60, max_errors: int = 3, **change
 
 async def outcome(one: ModelApprovalTrigger) -> tuple[Watch, str]:
     (event,) = [event async for event in one.run()]
-    return Watch.from_dict(event.payload["watch"]), event.payload["error"]
+    return Watch.from_json(event.payload["watch"]), event.payload["error"]
+
+
+async def test_its_end_fits_into_airflows_database_whatever_the_models_name(
+    relay: Relay, connect: Callable[..., str]
+) -> None:
+    connect(relay.url)
+    relay.otherwise = version("approved")
+    (event,) = [event async for event in trigger("a\0\ud800").run()]
+    # What PostgreSQL's jsonb refuses to store.
+    assert "\\u0000" not in json.dumps(event.payload).replace("\\\\u0000", "")
+    assert Watch.from_json(event.payload["watch"]).model == "a\0\ud800"
 
 
 async def test_it_ends_with_the_decision_and_what_was_before(

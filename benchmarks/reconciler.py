@@ -32,7 +32,7 @@ tries, active, each = int(sys.argv[1]), 50, 1000
 runs = tries // each
 installed = datetime.now(UTC)
 clock = [installed - timedelta(hours=2)]
-reconciler = Reconciler(grace=15, now=lambda: clock[0])
+reconciler = Reconciler(grace=15, now=lambda _: clock[0])
 
 
 def insert(first, last, state, ended):

@@ -16,7 +16,7 @@ from ml_event_provider.dispatch.reconciler import Reconciler
 from ml_event_provider.exceptions import EventRejected
 from ml_event_provider.metrics import gauge
 from ml_event_provider.store import cursors, dispatchers, events, retention
-from ml_event_provider.store.engine import refuses, tables_missing, transaction, utc_now, worth_retrying
+from ml_event_provider.store.engine import database_now, refuses, tables_missing, transaction, utc_now, worth_retrying
 from ml_event_provider.store.spool import Spool
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class Housekeeping:
         self._settings = settings
         self._id = dispatcher_id
         self._parent = parent
+        self._spool = Spool(config.spool_directory(), megabytes=config.spool_megabytes())
 
     def run(self, signals: Signals) -> None:
         """Do each job when it is due, each guarded from the others, until told to stop; end with the parent."""
@@ -67,10 +68,9 @@ class Housekeeping:
 
     def _jobs(self) -> list[tuple[str, float, Callable[[], object]]]:
         reconciler = Reconciler(grace=self._settings.grace, retention=self._settings.retention_days)
-        spool = Spool(config.spool_directory(), megabytes=config.spool_megabytes())
         jobs: list[tuple[str, float, Callable[[], object]]] = [
             ("heartbeat", HEARTBEAT_SECONDS, self._beat),
-            ("spool", HOUSEKEEPING_SECONDS, lambda: spool.drain(record_spooled, away=away, go_on=turn())),
+            ("spool", HOUSEKEEPING_SECONDS, lambda: self._spool.drain(record_spooled, away=away, go_on=turn())),
         ]
         every = self._settings.reconcile_every
         if every > 0:
@@ -82,35 +82,46 @@ class Housekeeping:
 
     def _alone(self, name: str, job: Callable[[], object]) -> None:
         """Do a job that one dispatcher at a time does."""
-        now = utc_now()
         with transaction() as connection:
-            ours = cursors.hold(
-                connection,
-                f"job:{name}",
-                holder=self._id,
-                now=now,
-                until=now + timedelta(seconds=SILENT_SECONDS),
-            )
-        if ours:
-            job()
+            now = database_now(connection)
+            ours = cursors.hold(connection, f"job:{name}", holder=self._id, now=now, seconds=SILENT_SECONDS)
+        if not ours:
+            return
+        job()
+        with transaction() as connection:
+            cursors.done(connection, f"job:{name}", now=database_now(connection))
 
     def _prune(self) -> None:
-        before = utc_now() - timedelta(days=self._settings.retention_days)
+        with transaction() as connection:
+            before = database_now(connection) - timedelta(days=self._settings.retention_days)
         pruned = retention.prune(before, go_on=turn())
         if pruned:
             log.info("Pruned %d event(s) recorded before %s", pruned, before.isoformat())
 
     def _beat(self) -> None:
-        now = utc_now()
+        held = self._spool.look()
         with transaction() as connection:
+            asked = utc_now()
+            now = database_now(connection)
+            skew = round((asked + (utc_now() - asked) / 2 - now).total_seconds(), 3)
+            report = {
+                "skew_seconds": skew,
+                "spool": {**held._asdict(), "directory": str(self._spool.directory)},
+            }
             dispatchers.beat(
                 connection,
                 dispatchers.Dispatcher(
-                    self._id, socket.gethostname()[:250], os.getpid(), self._parent is not None, now, now
+                    self._id, socket.gethostname()[:250], os.getpid(), self._parent is not None, now, now, report
                 ),
             )
-            dispatchers.forget_silent(connection, before=now - timedelta(days=1))
+            silent, wrong = now - timedelta(days=1), now + 2 * timedelta(seconds=SILENT_SECONDS)
+            dispatchers.forget_silent(connection, before=silent, after=wrong)
             waiting, oldest = events.count_unmatched(connection)
+        gauge("clock_skew_seconds", skew)
+        gauge("spool_files", held.files)
+        gauge("spool_bytes", held.bytes)
+        gauge("spool_oldest_seconds", held.oldest_seconds)
+        gauge("spool_rejected", held.rejected)
         gauge("events_unmatched", waiting)
         gauge("oldest_unmatched_seconds", (now - oldest).total_seconds() if oldest else 0.0)
 

@@ -6,10 +6,13 @@ Three kinds of change reach no listener that could record them safely, and are r
 - dag runs whose listener failed;
 - assets, asset events and import errors: Airflow tells listeners of these before the transaction commits and gives
   them neither its session nor the row's id, so that only the table knows what happened. Their primary keys are read
-  forward, with an overlap, because ids may commit out of order.
+  forward, and what commits late is waited for (``store.forward``).
 
 One dispatcher at a time does this. It looks only at runs that are active, are new (primary-key range) or were seen
 active and have ended since: never at the whole of ``task_instance``.
+
+The present moment is the database's. The ends of runs and tries are the schedulers' and workers' own moments: one that
+lies further ahead than the grace period is a wrong clock's, and is not waited for.
 """
 
 from __future__ import annotations
@@ -24,8 +27,8 @@ from ml_event_provider import capture, config
 from ml_event_provider.exceptions import InvalidEvent
 from ml_event_provider.redaction import redact
 from ml_event_provider.sources import airflow as source
-from ml_event_provider.store import airflow_tables, cursors, events, unreported
-from ml_event_provider.store.engine import in_chunks, transaction, utc_now
+from ml_event_provider.store import airflow_tables, cursors, events, forward, unreported
+from ml_event_provider.store.engine import database_now, in_chunks, transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -34,12 +37,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: How far back a primary-key range is read again, for ids that committed late.
-OVERLAP = 200
-#: How long after it began a transaction that creates a dag run may commit.
-LATE = timedelta(minutes=5)
 #: How many rows are read in one go.
 BATCH = 2_000
+#: How many pages of our own events are read in one go, at the most.
+PAGES = 10
 
 
 class Reconciler:
@@ -48,28 +49,19 @@ class Reconciler:
     ``grace`` in seconds; ``retention`` in days: what is older was pruned and is not missing.
     """
 
-    def __init__(self, *, grace: float, retention: float = 0.0, now: Callable[[], datetime] = utc_now) -> None:
+    def __init__(self, *, grace: float, retention: float = 0.0, now: Callable[[Any], datetime] = database_now) -> None:
         self._grace = timedelta(seconds=grace)
         self._retention = timedelta(days=retention)
         self._now = now
 
     def reconcile_runs(self) -> list[Event]:
         """Record unreported changes of dag runs and task tries; return them."""
-        now = self._now()
         with transaction() as connection:
-            found = cursors.read(connection, "dag_run")
-            if found is None:
-                found = cursors.start(connection, "dag_run", airflow_tables.newest_run(connection), now=now)
-            position, since = found
-            if self._retention:
-                since = max(since, now - self._retention)
-            fresh = airflow_tables.runs_after(connection, position, BATCH)
-            # A run whose id committed late: among the active ones, or ended at once but young.
-            late = airflow_tables.young_runs(connection, above=position - OVERLAP, upto=position, since=now - LATE)
+            now = self._now(connection)
+            new = forward.keys_after(connection, "dag_run", airflow_tables.RUN_KEY, now=now, limit=BATCH)
+            since = self._since(connection, "dag_run", now)
             told = self._told_of(connection, now)
-            cursors.watch(connection, [*late, *fresh, *told, *airflow_tables.active_runs(connection)], now=now)
-            if fresh:
-                cursors.move(connection, "dag_run", fresh[-1])
+            cursors.watch(connection, [*new, *told, *airflow_tables.active_runs(connection)], now=now)
         with transaction() as connection:
             watched = cursors.watched(connection)
             runs = airflow_tables.runs_by_id(connection, watched)
@@ -84,14 +76,20 @@ class Reconciler:
             log.info("Recorded unreported %s of %s", event.type, event.subject)
         return missing
 
+    def _since(self, connection: Any, name: str, now: datetime) -> datetime:
+        """Since when the table is read: what happened before is not ours to tell, or was pruned."""
+        found = cursors.read(connection, name)
+        since = now if found is None else found[1]
+        return max(since, now - self._retention) if self._retention else since
+
     def _told_of(self, connection: Any, now: datetime) -> list[int]:
         """The runs of which our own events tell since the last time: an old one may have been cleared and ended."""
-        found = cursors.read(connection, "dag_run_event")
-        if found is None:
-            cursors.start(connection, "dag_run_event", events.newest(connection), now=now)
-            return []
-        position, named = events.dag_runs_after(connection, found[0], BATCH)
-        cursors.move(connection, "dag_run_event", position)
+        named: set[tuple[str, str]] = set()
+        for _ in range(PAGES):
+            seqs = forward.keys_after(connection, "dag_run_event", events.KEY, now=now, limit=BATCH)
+            named |= events.dag_runs_of(connection, seqs)
+            if len(seqs) < BATCH:
+                break
         return airflow_tables.runs_named(connection, named)
 
     def _unreported_runs(self, connection: Any, runs: list[Any], since: datetime, now: datetime) -> list[Event]:
@@ -100,7 +98,8 @@ class Reconciler:
             for run in runs
             if run.state in airflow_tables.TERMINAL_RUN_STATES
             and run.end_date is not None
-            and since < run.end_date < now - self._grace
+            and since < run.end_date
+            and not now - self._grace <= run.end_date <= now + self._grace
         ]
         dag_ids = {run.dag_id for run in ended}
         workspaces = airflow_tables.workspaces_of(connection, dag_ids)
@@ -133,7 +132,7 @@ class Reconciler:
                     run_ids,
                     past=past,
                     since=since,
-                    until=now - self._grace,
+                    young=(now - self._grace, now + self._grace),
                     after=after,
                     limit=BATCH,
                 )
@@ -171,13 +170,14 @@ class Reconciler:
 
     def _complete(self, connection: Any, watched: list[int], runs: list[Any], now: datetime) -> list[int]:
         """The watched runs that ended longer ago than the grace period with all their tasks, or are gone."""
+        young = (now - 2 * self._grace, now + 2 * self._grace)
         quiet = [
             run.id
             for run in runs
             if run.state in airflow_tables.TERMINAL_RUN_STATES
-            and (run.end_date or run.updated_at or now) < now - 2 * self._grace
+            and not young[0] <= (run.end_date or run.updated_at or now) <= young[1]
         ]
-        busy = unreported.unfinished_tasks(connection, quiet, ended_after=now - 2 * self._grace)
+        busy = unreported.unfinished_tasks(connection, quiet, young=young)
         present = {run.id for run in runs}
         return [run_id for run_id in quiet if run_id not in busy] + [
             run_id for run_id in watched if run_id not in present
@@ -185,28 +185,12 @@ class Reconciler:
 
     def read_tables(self) -> list[Event]:
         """Record new assets, asset events and import errors; return those that were new."""
-        now = self._now()
         workspace = config.workspace()
         with transaction() as connection:
+            now = self._now(connection)
             described = [
-                *self._forward(
-                    connection,
-                    "asset",
-                    airflow_tables.newest_asset,
-                    airflow_tables.assets_after,
-                    lambda row: source.asset_created_event(row, workspace=workspace, origin="reconciler"),
-                    key="id",
-                    now=now,
-                ),
-                *self._forward(
-                    connection,
-                    "asset_event",
-                    airflow_tables.newest_asset_event,
-                    airflow_tables.asset_events_after,
-                    lambda row: source.asset_updated_event(row, workspace=workspace, origin="reconciler"),
-                    key="event_id",
-                    now=now,
-                ),
+                *self._assets(connection, workspace, now),
+                *self._asset_events(connection, workspace, now),
                 *self._import_errors(connection, workspace, now),
             ]
             known = events.known_ids(connection, [event.id for event in described])
@@ -214,27 +198,21 @@ class Reconciler:
             events.record(connection, new, now=now)
         return new
 
-    def _forward(
-        self,
-        connection: Any,
-        name: str,
-        newest: Callable[[Any], int],
-        rows_after: Callable[[Any, int, int], list[Any]],
-        describe: Callable[[Any], Event],
-        *,
-        key: str,
-        now: datetime,
-    ) -> Iterable[Event]:
-        found = cursors.read(connection, name)
-        if found is None:
-            cursors.start(connection, name, newest(connection), now=now)
-            return []
-        position, since = found
-        rows = rows_after(connection, max(position - OVERLAP, 0), BATCH)
-        if rows and getattr(rows[-1], key) > position:
-            cursors.move(connection, name, getattr(rows[-1], key))
-        moment = "timestamp" if key == "event_id" else "created_at"
-        return _described(describe, [row for row in rows if getattr(row, moment) > since])
+    def _assets(self, connection: Any, workspace: str, now: datetime) -> list[Event]:
+        keys = forward.keys_after(connection, "asset", airflow_tables.ASSET_KEY, now=now, limit=BATCH)
+        since = self._since(connection, "asset", now)
+        return _described(
+            lambda row: source.asset_created_event(row, workspace=workspace, origin="reconciler"),
+            [row for row in airflow_tables.assets_by_id(connection, keys) if row.created_at > since],
+        )
+
+    def _asset_events(self, connection: Any, workspace: str, now: datetime) -> list[Event]:
+        keys = forward.keys_after(connection, "asset_event", airflow_tables.ASSET_EVENT_KEY, now=now, limit=BATCH)
+        since = self._since(connection, "asset_event", now)
+        return _described(
+            lambda row: source.asset_updated_event(row, workspace=workspace, origin="reconciler"),
+            [row for row in airflow_tables.asset_events_by_id(connection, keys) if row.timestamp > since],
+        )
 
     def _import_errors(self, connection: Any, workspace: str, now: datetime) -> list[Event]:
         found = cursors.read(connection, "import_error")

@@ -19,7 +19,6 @@ from ml_event_provider.store.engine import in_chunks, storable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from datetime import datetime
 
     from sqlalchemy import Connection, Row
 
@@ -29,7 +28,8 @@ TERMINAL_RUN_STATES = ("success", "failed")
 _EVENT = schema.event
 #: A run's configuration may hold secrets, and no event needs it.
 _RUN_ROW = [column for column in DagRun.__table__.c if column.name not in {"conf", "context_carrier"}]
-_TASK_TYPE = "airflow.task_instance."
+#: The keys that are read forward.
+RUN_KEY, ASSET_KEY, ASSET_EVENT_KEY = DagRun.id, AssetModel.id, AssetEvent.id
 
 
 def workspace_of(connection: Connection, dag_id: str) -> str:
@@ -171,27 +171,6 @@ def try_uuid_of(connection: Connection, task_instance: Any) -> Any:
     return row or task_instance.id
 
 
-def newest_run(connection: Connection) -> int:
-    """The highest ``dag_run.id``; ids only rise."""
-    return int(connection.execute(select(func.max(DagRun.id))).scalar() or 0)
-
-
-def runs_after(connection: Connection, position: int, limit: int) -> list[int]:
-    """The ids of dag runs created after ``position``, in order (primary-key range)."""
-    return list(
-        connection.execute(select(DagRun.id).where(DagRun.id > position).order_by(DagRun.id).limit(limit)).scalars()
-    )
-
-
-def young_runs(connection: Connection, *, above: int, upto: int, since: datetime) -> list[int]:
-    """The ids of dag runs in a primary-key range that were created after ``since``."""
-    return list(
-        connection.execute(
-            select(DagRun.id).where(DagRun.id > above, DagRun.id <= upto, DagRun.created_at > since)
-        ).scalars()
-    )
-
-
 def active_runs(connection: Connection) -> list[int]:
     """The ids of runs that are running or queued (partial indexes of Airflow's)."""
     return list(connection.execute(select(DagRun.id).where(DagRun._state.in_(["running", "queued"]))).scalars())
@@ -247,32 +226,20 @@ def tasks_of(connection: Connection, tasks: Iterable[tuple[str, str]]) -> dict[t
     }
 
 
-def newest_asset(connection: Connection) -> int:
-    """The highest ``asset.id``."""
-    return int(connection.execute(select(func.max(AssetModel.id))).scalar() or 0)
+def assets_by_id(connection: Connection, ids: Sequence[int]) -> list[Row[Any]]:
+    """The assets with those ids."""
+    found: list[Row[Any]] = []
+    for chunk in in_chunks(ids):
+        query = select(*_ASSET_COLUMNS, AssetModel.created_at, AssetModel.extra).where(AssetModel.id.in_(chunk))
+        found.extend(connection.execute(query.order_by(AssetModel.id)))
+    return found
 
 
-def newest_asset_event(connection: Connection) -> int:
-    """The highest ``asset_event.id``."""
-    return int(connection.execute(select(func.max(AssetEvent.id))).scalar() or 0)
-
-
-def assets_after(connection: Connection, position: int, limit: int) -> list[Row[Any]]:
-    """Assets created after ``position`` (primary-key range)."""
-    return list(
-        connection.execute(
-            select(*_ASSET_COLUMNS, AssetModel.created_at, AssetModel.extra)
-            .where(AssetModel.id > position)
-            .order_by(AssetModel.id)
-            .limit(limit)
-        )
-    )
-
-
-def asset_events_after(connection: Connection, position: int, limit: int) -> list[Row[Any]]:
-    """Asset events after ``position`` with their assets (primary-key range)."""
-    return list(
-        connection.execute(
+def asset_events_by_id(connection: Connection, ids: Sequence[int]) -> list[Row[Any]]:
+    """The asset events with those ids, with their assets."""
+    found: list[Row[Any]] = []
+    for chunk in in_chunks(ids):
+        query = (
             select(
                 *_ASSET_COLUMNS,
                 AssetEvent.id.label("event_id"),
@@ -284,11 +251,10 @@ def asset_events_after(connection: Connection, position: int, limit: int) -> lis
                 AssetEvent.source_map_index,
             )
             .join(AssetModel, AssetModel.id == AssetEvent.asset_id)
-            .where(AssetEvent.id > position)
-            .order_by(AssetEvent.id)
-            .limit(limit)
+            .where(AssetEvent.id.in_(chunk))
         )
-    )
+        found.extend(connection.execute(query.order_by(AssetEvent.id)))
+    return found
 
 
 _ASSET_COLUMNS = (AssetModel.id, AssetModel.name, AssetModel.uri, AssetModel.group)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import delete, insert, or_, select, update
 
@@ -11,7 +12,6 @@ from ml_event_provider.store.engine import become_writer, can_skip_locked, in_ch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from sqlalchemy import Connection
 
@@ -19,20 +19,58 @@ _CURSOR = schema.cursor
 _WATCHED = schema.watched_run
 
 
-def hold(connection: Connection, name: str, *, holder: str, now: datetime, until: datetime) -> bool:
-    """Take or keep the job ``name`` until ``until``, unless another holds it; say whether it is ours."""
+def hold(connection: Connection, name: str, *, holder: str, now: datetime, seconds: float) -> bool:
+    """Take or keep the job ``name`` for ``seconds``, unless another holds it; say whether it is ours.
+
+    ``now`` is the database's moment. What is held for longer than twice ``seconds`` from now on was taken by a wrong
+    clock, and does not count.
+    """
+    length = timedelta(seconds=seconds)
     take = (
         update(_CURSOR)
         .where(
             _CURSOR.c.name == name,
-            or_(_CURSOR.c.holder.is_(None), _CURSOR.c.holder == holder, _CURSOR.c.held_until < now),
+            or_(
+                _CURSOR.c.holder.is_(None),
+                _CURSOR.c.holder == holder,
+                _CURSOR.c.held_until < now,
+                _CURSOR.c.held_until > now + 2 * length,
+            ),
         )
-        .values(holder=holder, held_until=until)
+        .values(holder=holder, held_until=now + length)
     )
     if connection.execute(take).rowcount == 1:
         return True
     insert_new_one(connection, _CURSOR, {"name": name, "position": 0, "since": now})
     return connection.execute(take).rowcount == 1
+
+
+def done(connection: Connection, name: str, *, now: datetime) -> None:
+    """Note that the job came to its end."""
+    move(connection, name, int(now.timestamp()))
+
+
+class Job(NamedTuple):
+    """A job that one dispatcher at a time does: since when there is one, who does it, when it last came to its end."""
+
+    name: str
+    since: datetime
+    holder: str
+    done_at: datetime | None
+
+
+def jobs(connection: Connection) -> list[Job]:
+    """The jobs that were ever held."""
+    rows = connection.execute(select(_CURSOR).where(_CURSOR.c.name.startswith("job:")).order_by(_CURSOR.c.name))
+    return [
+        Job(
+            row.name.removeprefix("job:"),
+            row.since,
+            row.holder or "",
+            datetime.fromtimestamp(row.position, UTC) if row.position else None,
+        )
+        for row in rows
+    ]
 
 
 def lock(connection: Connection, name: str, *, now: datetime, wait: bool) -> bool:

@@ -6,7 +6,7 @@ import json
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, insert, or_, select, update
 
 from ml_event_provider.store import schema
 
@@ -45,9 +45,12 @@ def forget(connection: Connection, dispatcher_id: str) -> None:
     connection.execute(delete(_TABLE).where(_TABLE.c.id == dispatcher_id))
 
 
-def forget_silent(connection: Connection, *, before: datetime) -> None:
-    """Remove dispatchers that were last heard of before a moment."""
-    connection.execute(delete(_TABLE).where(_TABLE.c.heartbeat_at < before))
+def forget_silent(connection: Connection, *, before: datetime, after: datetime) -> None:
+    """Remove dispatchers that were last heard of before a moment, or by a wrong clock after another.
+
+    One that lives announces itself anew.
+    """
+    connection.execute(delete(_TABLE).where(or_(_TABLE.c.heartbeat_at < before, _TABLE.c.heartbeat_at > after)))
 
 
 def all_dispatchers(connection: Connection) -> list[Dispatcher]:

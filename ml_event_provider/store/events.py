@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _TABLE = schema.event
+#: What is read forward.
+KEY = _TABLE.c.seq
 _TRY_PREFIX = "airflow.task_instance."
 #: Airflow's own ids are no longer.
 LONGEST_DAG_ID = 250
@@ -137,23 +139,16 @@ def recorded_of(connection: Connection, ids: Sequence[str]) -> list[str]:
     return [str(event_id) for event_id in rows.scalars()]
 
 
-def dag_runs_after(connection: Connection, position: int, limit: int) -> tuple[int, set[tuple[str, str]]]:
-    """The dag runs whose events were recorded after ``position``, and the position after them."""
-    rows = connection.execute(
-        select(_TABLE.c.seq, _TABLE.c.body)
-        .where(_TABLE.c.seq > position, _TABLE.c.type.startswith("airflow.dag_run.", autoescape=True))
-        .order_by(_TABLE.c.seq)
-        .limit(limit)
-    ).all()
-    named = {
-        (str(data.get("dag_id")), str(data.get("run_id"))) for data in (json.loads(row.body)["data"] for row in rows)
-    }
-    return (rows[-1].seq if rows else position), named
-
-
-def newest(connection: Connection) -> int:
-    """The highest ``seq``."""
-    return int(connection.execute(select(func.max(_TABLE.c.seq))).scalar() or 0)
+def dag_runs_of(connection: Connection, seqs: Sequence[int]) -> set[tuple[str, str]]:
+    """The dag runs, by DAG and run id, that those among the events tell of that tell of one."""
+    named: set[tuple[str, str]] = set()
+    for chunk in in_chunks(seqs):
+        query = select(_TABLE).where(
+            _TABLE.c.seq.in_(chunk), _TABLE.c.type.startswith("airflow.dag_run.", autoescape=True)
+        )
+        for one in _readable(connection.execute(query)):
+            named.add((str(one.event.data.get("dag_id")), str(one.event.data.get("run_id"))))
+    return named
 
 
 def find(connection: Connection, event_id: str) -> list[RecordedEvent]:

@@ -307,12 +307,13 @@ watched_run = Table(
     Column("since", UtcDateTime, nullable=False),
 )
 
-# Ascending keys that a forward reader found missing: their transactions may commit yet.
+# Ranges of ascending keys that a forward reader found missing: their transactions may commit yet.
 gap = Table(
     "ml_event_gap",
     metadata,
     Column("name", String(100), primary_key=True),
     Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("upto", BigInteger, nullable=False),
     Column("seen_at", UtcDateTime, nullable=False),
     # PostgreSQL: the first transaction that began after the gap was seen.
     Column("horizon", BigInteger, nullable=True),

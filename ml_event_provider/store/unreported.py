@@ -33,11 +33,11 @@ def unreported_tries(
     *,
     past: bool,
     since: datetime,
-    until: datetime,
+    young: tuple[datetime, datetime],
     after: UUID,
     limit: int,
 ) -> list[Row[Any]]:
-    """Terminal task tries of those runs, ended in ``(since, until)``, of which no event is recorded.
+    """Terminal task tries of those runs, ended after ``since`` and not in ``young``, of which no event is recorded.
 
     ``past`` are the tries in Airflow's history (retried or cleared since), else the present ones. A page of ``limit``
     tries whose UUID is above ``after``.
@@ -76,7 +76,7 @@ def unreported_tries(
             DagRun.id.in_(run_ids),
             tries.state.in_(TERMINAL_TASK_STATES),
             ended > since,
-            ended < until,
+            not_(ended.between(*young)),
             recorded.c.seq.is_(None),
             identity > after,
         )
@@ -89,8 +89,8 @@ def unreported_tries(
     return list(connection.execute(query))
 
 
-def unfinished_tasks(connection: Connection, run_ids: Sequence[int], *, ended_after: datetime) -> set[int]:
-    """Which of those runs have a task that is not terminal, or became so after ``ended_after``."""
+def unfinished_tasks(connection: Connection, run_ids: Sequence[int], *, young: tuple[datetime, datetime]) -> set[int]:
+    """Which of those runs have a task that is not terminal, or became so in the time ``young``."""
     found: set[int] = set()
     for chunk in in_chunks(run_ids, 200):
         ended = func.coalesce(TaskInstance.end_date, TaskInstance.updated_at)
@@ -100,7 +100,7 @@ def unfinished_tasks(connection: Connection, run_ids: Sequence[int], *, ended_af
             .where(
                 DagRun.id.in_(chunk),
                 or_(
-                    and_(TaskInstance.state.in_(TERMINAL_TASK_STATES), ended >= ended_after),
+                    and_(TaskInstance.state.in_(TERMINAL_TASK_STATES), ended.between(*young)),
                     and_(TaskInstance.state.is_not(None), not_(TaskInstance.state.in_(TERMINAL_TASK_STATES))),
                 ),
             )

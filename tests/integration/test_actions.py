@@ -549,7 +549,8 @@ def run_event(run: DagRun) -> Event:
 def asset_updates() -> list[Event]:
     """The asset events as the reconciler records them."""
     with transaction() as connection:
-        rows = airflow_tables.asset_events_after(connection, 0, 100)
+        keys = list(connection.execute(select(airflow_tables.ASSET_EVENT_KEY)).scalars())
+        rows = airflow_tables.asset_events_by_id(connection, keys)
     return [asset_updated_event(row, workspace="default", origin="reconciler") for row in rows]
 
 

@@ -177,8 +177,8 @@ def test_events_from_the_spool_are_recorded_matched_and_delivered(inbox: Inbox) 
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (RuntimeError("bug"), "match failed"),
-        (OperationalError("SELECT 1", {}, Exception("the server is away")), "match: the database is busy or away"),
+        (RuntimeError("bug"), "match failed: RuntimeError: bug"),
+        (OperationalError("SELECT 1", {}, Exception("the server is away")), "the server is away"),
     ],
     ids=["bug", "database"],
 )
@@ -200,7 +200,8 @@ def test_a_step_that_fails_is_logged_and_done_again(
     inbox.then = process.stop
     run(process)
     assert states() == ["delivered"]
-    assert caplog.text.count(said) == 2
+    # The second within the same minute is counted, not told.
+    assert [said in record.getMessage() for record in caplog.records].count(True) == 1
 
 
 @pytest.mark.parametrize("stopped", [False, True], ids=["working", "stopping"])

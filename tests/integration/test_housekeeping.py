@@ -25,7 +25,7 @@ MINUTE = timedelta(minutes=1)
 def hold(holder: str, *, at: float = 0.0, job: str = "reconcile") -> bool:
     now = NOW + timedelta(seconds=at)
     with transaction() as connection:
-        return cursors.hold(connection, job, holder=holder, now=now, until=now + MINUTE)
+        return cursors.hold(connection, job, holder=holder, now=now, seconds=60)
 
 
 def test_one_dispatcher_at_a_time_holds_a_job() -> None:
@@ -36,6 +36,19 @@ def test_one_dispatcher_at_a_time_holds_a_job() -> None:
     assert not hold("b", at=90)
     assert hold("b", at=90.001)
     assert not hold("a", at=91)
+
+
+def test_what_a_clock_ahead_took_and_left_behind_holds_up_nobody() -> None:
+    assert hold("a day ahead", at=86_400)
+    assert hold("right", at=1)
+    assert not hold("another", at=2)
+
+
+def test_a_hold_of_a_clock_slightly_ahead_runs_out_by_itself() -> None:
+    assert hold("ahead", at=30)
+    assert not hold("right", at=0)
+    assert not hold("right", at=90)
+    assert hold("right", at=90.001)
 
 
 def test_ending_dispatcher_lets_its_jobs_go() -> None:
@@ -79,7 +92,8 @@ def test_dispatchers_announce_themselves_beat_and_are_forgotten() -> None:
         dispatchers.beat(connection, dispatcher("b", 90))
         dispatchers.beat(connection, dispatcher("a", 10))
         assert dispatchers.all_dispatchers(connection) == [dispatcher("a", 10), dispatcher("b", 90)]
-        dispatchers.forget_silent(connection, before=ago(50))
+        dispatchers.beat(connection, dispatcher("from the future", -86_400))
+        dispatchers.forget_silent(connection, before=ago(50), after=ago(-60))
         assert [one.id for one in dispatchers.all_dispatchers(connection)] == ["a"]
         dispatchers.forget(connection, "a")
         assert dispatchers.all_dispatchers(connection) == []
@@ -183,6 +197,12 @@ def test_health_names_each_problem() -> None:
     assert found["dispatchers"] == []
 
 
+def test_a_heartbeat_from_the_future_is_not_alive() -> None:
+    with transaction() as connection:
+        dispatchers.beat(connection, dispatcher("a day ahead", -86_400))
+    assert health(lambda _: NOW)["dispatchers"] == []
+
+
 def test_health_without_problem() -> None:
     record("waiting", days=0, matched=False)
     record("done", days=0, state=DeliveryState.DELIVERED, matched=False)
@@ -190,5 +210,7 @@ def test_health_without_problem() -> None:
         dispatchers.beat(connection, dispatcher("a"))
     found = health(lambda _: NOW + timedelta(seconds=29))
     assert (found["status"], found["problems"]) == ("healthy", [])
-    assert found["dispatchers"] == [{"id": "a", "hostname": "host-训", "embedded": True, "heartbeat_at": NOW}]
+    assert found["dispatchers"] == [
+        {"id": "a", "hostname": "host-训", "embedded": True, "heartbeat_at": NOW, "skew_seconds": 0.0}
+    ]
     assert (found["deliveries"], found["unmatched_events"]) == ({}, 2)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ml_event_provider.store.engine import database_now, transaction
-from ml_event_provider.store.health import dispatchers, matching, sending
+from ml_event_provider.store.health import dispatchers, matching, sending, sessions, spools
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +23,8 @@ CHECKS: tuple[Callable[[Connection, datetime], Finding], ...] = (
     dispatchers.check,
     matching.check,
     sending.check,
+    spools.check,
+    sessions.check,
 )
 
 

@@ -52,6 +52,7 @@ def upgrade() -> None:
         "ml_event_gap",
         sa.Column("name", sa.String(length=100), nullable=False),
         sa.Column("position", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("upto", sa.BigInteger(), nullable=False),
         sa.Column("seen_at", UtcDateTime(), nullable=False),
         sa.Column("horizon", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("name", "position"),

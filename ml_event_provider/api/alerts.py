@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query
 from ml_event_provider.api import authority
 from ml_event_provider.api.security import Caller, CallerDep
 from ml_event_provider.dispatch import alerts
-from ml_event_provider.dispatch.matching import Rules
+from ml_event_provider.dispatch.rules import Rules
 from ml_event_provider.store import states
 from ml_event_provider.store.engine import transaction
 

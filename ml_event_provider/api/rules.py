@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from ml_event_provider.api import authority
 from ml_event_provider.api.body import BodyDep, parsed
 from ml_event_provider.api.security import Caller, CallerDep
-from ml_event_provider.dispatch.matching import Rules
+from ml_event_provider.dispatch.rules import Rules
 from ml_event_provider.events.model import Event
 from ml_event_provider.store.engine import transaction
 
@@ -41,7 +41,7 @@ def _evaluate(who: Caller, body: bytes) -> dict[str, Any]:
     event = Event.from_dict(parsed(EvaluationRequest, body).event)
     with transaction() as connection:
         authority.publish(connection, who, [event])
-        _rules.refresh(connection)
+        rules = _rules.of(connection, event.workspace)
         matched = [
             {
                 "workspace": rule.workspace,
@@ -51,6 +51,6 @@ def _evaluate(who: Caller, body: bytes) -> dict[str, Any]:
                     connection, who, rule.workspace, [target.conn_id for target in rule.targets]
                 ),
             }
-            for rule in _rules.match(event)
+            for rule in rules.match(event)
         ]
     return {"matched": matched}

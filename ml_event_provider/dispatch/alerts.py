@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, NamedTuple
+from datetime import UTC
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ml_event_provider.dispatch.matching import Batch, Rules
+from ml_event_provider.dispatch.batch import Batch
+from ml_event_provider.dispatch.rules import Rules
 from ml_event_provider.rules.engine import Engine, Place
 from ml_event_provider.store import cursors, states
-from ml_event_provider.store.engine import transaction, utc_now
+from ml_event_provider.store.engine import database_now, transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from ml_event_provider.store.states import OpenAlert
 
@@ -24,7 +26,7 @@ class Handled(NamedTuple):
 
 
 def acknowledge(
-    alert_id: str, *, who: str, rules: Rules | None = None, now: Callable[[], datetime] = utc_now
+    alert_id: str, *, who: str, rules: Rules | None = None, now: Callable[[Any], datetime] = database_now
 ) -> Handled:
     """Somebody looks after an alert: it is not repeated and not escalated any more.
 
@@ -36,7 +38,9 @@ def acknowledge(
     return _handle(Engine.acknowledge, alert_id, who, rules, now)
 
 
-def resolve(alert_id: str, *, who: str, rules: Rules | None = None, now: Callable[[], datetime] = utc_now) -> Handled:
+def resolve(
+    alert_id: str, *, who: str, rules: Rules | None = None, now: Callable[[Any], datetime] = database_now
+) -> Handled:
     """Somebody says that an alert is over; who was told of it is told that, if the rule says so.
 
     What is still wrong begins a new alert with its next event.
@@ -51,16 +55,17 @@ def _handle(
     alert_id: str,
     who: str,
     rules: Rules | None,
-    now: Callable[[], datetime],
+    now: Callable[[Any], datetime],
 ) -> Handled:
     rules = rules or Rules()
     with transaction() as connection:
-        cursors.lock(connection, states.LOCK, now=now(), wait=True)
-        moment = now()
+        workspace = states.open_alert(connection, alert_id).workspace
+        cursors.lock(connection, states.lock_of(workspace), now=now(connection), wait=True)
+        moment = now(connection)
+        # Meanwhile it may have changed, or ended.
         alert = states.open_alert(connection, alert_id)
         place = Place(alert.workspace, alert.rule, "alert", alert.key)
-        rules.refresh(connection)
-        batch = Batch(connection, rules, moment)
+        batch = Batch(connection, workspace, rules.of(connection, workspace), moment)
         if not change(batch.engine, place, who, moment.timestamp()):
             # Its rule was deleted, switched off or changed: nothing else will ever end it.
             batch.memory.put(place, None)

@@ -15,7 +15,7 @@ from ml_event_provider.dispatch.loop import guarded
 from ml_event_provider.dispatch.reconciler import Reconciler
 from ml_event_provider.exceptions import EventRejected
 from ml_event_provider.metrics import gauge
-from ml_event_provider.store import cursors, dispatchers, events, retention
+from ml_event_provider.store import cursors, dispatchers, events, retention, unmatched
 from ml_event_provider.store.engine import database_now, refuses, tables_missing, transaction, utc_now, worth_retrying
 from ml_event_provider.store.spool import Spool
 
@@ -116,7 +116,7 @@ class Housekeeping:
             )
             silent, wrong = now - timedelta(days=1), now + 2 * timedelta(seconds=SILENT_SECONDS)
             dispatchers.forget_silent(connection, before=silent, after=wrong)
-            waiting, oldest = events.count_unmatched(connection)
+            waiting, oldest = unmatched.count(connection)
         gauge("clock_skew_seconds", skew)
         gauge("spool_files", held.files)
         gauge("spool_bytes", held.bytes)

@@ -1,4 +1,4 @@
-"""The dispatcher's matching thread: rounds of ``match_batch`` while there is anything to match, else at each poll."""
+"""The dispatcher's matching thread: turns through the workspaces while there is anything to do, else at a poll."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from ml_event_provider.dispatch.loop import guarded
-from ml_event_provider.dispatch.matching import Rules, match_batch
+from ml_event_provider.dispatch.matching import Rotation
 from ml_event_provider.metrics import count
 
 if TYPE_CHECKING:
@@ -14,14 +14,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MATCH_BATCH = 500
-
 
 class Rounds:
     """Matches what was recorded."""
 
     def __init__(self) -> None:
-        self._rules = Rules()
+        self._rotation = Rotation()
 
     def run(self, signals: Signals, *, poll: float) -> None:
         """Match until told to stop; each round that made anything wakes those who send."""
@@ -33,9 +31,9 @@ class Rounds:
                 signals.wait(poll, since=told)
 
     def round(self) -> bool:
-        """Match one batch; say whether there was anything to do."""
-        matched = match_batch(self._rules, limit=MATCH_BATCH)
+        """One turn; say whether there was anything to do, or is more."""
+        matched = self._rotation.turn()
         if matched.events or matched.deliveries:
             log.info("Matched %d event(s): %d deliveries", matched.events, matched.deliveries)
             count("events_matched", matched.events)
-        return matched.events > 0 or matched.deliveries > 0
+        return any(matched)

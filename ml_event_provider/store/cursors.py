@@ -11,7 +11,7 @@ from ml_event_provider.store import schema
 from ml_event_provider.store.engine import become_writer, can_skip_locked, in_chunks, insert_new, insert_new_one
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from sqlalchemy import Connection
 
@@ -87,6 +87,11 @@ def lock(connection: Connection, name: str, *, now: datetime, wait: bool) -> boo
     # New: who inserts it waits for whoever inserts it too.
     insert_new_one(connection, _CURSOR, {"name": name, "position": 0, "since": now})
     return connection.execute(query).first() is not None
+
+
+def ensure(connection: Connection, names: Iterable[str], *, now: datetime) -> None:
+    """Create the cursors of these names where there are none, so that :func:`lock` never waits for who makes one."""
+    insert_new(connection, _CURSOR, [{"name": name, "position": 0, "since": now} for name in names])
 
 
 def let_go(connection: Connection, *, holder: str) -> None:

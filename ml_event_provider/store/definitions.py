@@ -113,10 +113,10 @@ def find(connection: Connection, kind: Kind = Kind.RULE, *, workspace: str = "")
     return found
 
 
-def enabled_rules(connection: Connection) -> frozenset[tuple[str, str]]:
-    """Workspace and name of each rule that is switched on, whether its definition can be read or not."""
-    query = select(_TABLE.c.workspace, _TABLE.c.name).where(_TABLE.c.kind == Kind.RULE, _TABLE.c.enabled)
-    return frozenset((row.workspace, row.name) for row in connection.execute(query))
+def enabled_rules(connection: Connection, workspace: str) -> frozenset[str]:
+    """The name of each rule of a workspace that is switched on, whether its definition can be read or not."""
+    query = select(_TABLE.c.name).where(_TABLE.c.kind == Kind.RULE, _TABLE.c.workspace == workspace, _TABLE.c.enabled)
+    return frozenset(connection.execute(query).scalars())
 
 
 def get(connection: Connection, name: str, *, workspace: str, kind: Kind = Kind.RULE) -> Stored:
@@ -212,6 +212,14 @@ def fingerprint(connection: Connection) -> int:
     """Rises with each change of any definition; cheap enough to ask before each batch."""
     found = cursors.read(connection, _CHANGES)
     return 0 if found is None else found[0]
+
+
+def changes(connection: Connection, *, workspace: str = "") -> dict[str, int]:
+    """How many changes there were in each workspace that ever had a definition, or in one: it only rises."""
+    query = select(_VERSIONS.c.workspace, func.count()).group_by(_VERSIONS.c.workspace)
+    if workspace:
+        query = query.where(_VERSIONS.c.workspace == workspace)
+    return {str(name): int(number) for name, number in connection.execute(query)}
 
 
 _WHERE = {

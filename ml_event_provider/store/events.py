@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 from pydantic_core import from_json
-from sqlalchemy import func, select, update
+from sqlalchemy import select
 from sqlalchemy.orm import object_session
 
 from ml_event_provider.events.bounds import bounded
 from ml_event_provider.events.model import Event, attribute_text
 from ml_event_provider.store import schema
 from ml_event_provider.store.engine import (
-    become_writer,
-    can_skip_locked,
     database_now,
     in_chunks,
     insert_new,
@@ -215,30 +213,6 @@ def latest(
     return _readable(connection.execute(query))
 
 
-def take_unmatched(
-    connection: Connection, limit: int, *, now: datetime, recorded_until: datetime | None = None
-) -> list[RecordedEvent]:
-    """Take up to ``limit`` unmatched events for this transaction and mark them matched.
-
-    Whoever rolls back leaves them unmatched; other dispatchers skip those taken meanwhile.
-    """
-    unmatched = select(_TABLE.c.seq).where(_TABLE.c.matched_at.is_(None)).order_by(_TABLE.c.seq).limit(limit)
-    if recorded_until is not None:
-        unmatched = unmatched.where(_TABLE.c.recorded_at <= recorded_until)
-    if can_skip_locked(connection):
-        unmatched = unmatched.with_for_update(skip_locked=True)
-    else:
-        if connection.execute(unmatched.limit(1)).first() is None:
-            return []
-        become_writer(connection)
-    seqs = list(connection.execute(unmatched).scalars())
-    if not seqs:
-        return []
-    connection.execute(update(_TABLE).where(_TABLE.c.seq.in_(seqs)).values(matched_at=now))
-    rows = connection.execute(select(_TABLE).where(_TABLE.c.seq.in_(seqs)).order_by(_TABLE.c.seq))
-    return _readable(rows)
-
-
 def history(
     connection: Connection, *, since: datetime, until: datetime, types: Sequence[str] | None, workspaces: Sequence[str]
 ) -> Iterator[tuple[int, float, dict[str, Any]]]:
@@ -261,19 +235,6 @@ def history(
             log.error("Recorded event (seq %s) cannot be read: %s", seq, error)
             continue
         yield seq, recorded_at.timestamp(), document
-
-
-def any_unmatched(connection: Connection) -> bool:
-    """Whether any event waits for the dispatcher."""
-    return connection.execute(select(_TABLE.c.seq).where(_TABLE.c.matched_at.is_(None)).limit(1)).first() is not None
-
-
-def count_unmatched(connection: Connection) -> tuple[int, datetime | None]:
-    """How many events wait for the dispatcher, and since when the oldest."""
-    row = connection.execute(
-        select(func.count(), func.min(_TABLE.c.recorded_at)).where(_TABLE.c.matched_at.is_(None))
-    ).one()
-    return int(row[0]), row[1]
 
 
 def _readable(rows: Iterable[Any]) -> list[RecordedEvent]:

@@ -68,8 +68,14 @@ def prune(before: datetime, *, go_on: Callable[[], bool] = lambda: True) -> int:
     while go_on():
         with transaction() as connection:
             gone = decisions.forget(connection, before=before, limit=BATCH)
-            if cursors.lock(connection, states.LOCK, now=before, wait=False):
-                states.forget_idle(connection, before=before)
         if gone < BATCH:
             break
+    with transaction() as connection:
+        remembering = states.workspaces(connection)
+    for workspace in sorted(remembering):
+        if not go_on():
+            break
+        with transaction() as connection:
+            if cursors.lock(connection, states.lock_of(workspace), now=before, wait=False):
+                states.forget_idle(connection, workspace, before=before)
     return pruned

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import bindparam, delete, insert, or_, select, update
+from sqlalchemy import bindparam, delete, exists, insert, or_, select, update
 
 from ml_event_provider.events.identity import change_id
 from ml_event_provider.exceptions import NotFound
@@ -14,10 +13,12 @@ from ml_event_provider.rules.engine.firing import waiting_in
 from ml_event_provider.rules.engine.states import MemoryStates, Place
 from ml_event_provider.store import schema
 from ml_event_provider.store.engine import in_chunks, utc_now
+from ml_event_provider.store.one_by_one import each, reason_of
+from ml_event_provider.store.quarantine import Kind, SetAside
 from ml_event_provider.store.sight import EVERYTHING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection, Select
@@ -25,30 +26,43 @@ if TYPE_CHECKING:
     from ml_event_provider.rules.engine.states import Body
     from ml_event_provider.store.sight import Sight
 
-log = logging.getLogger(__name__)
-
 _TABLE = schema.state
 #: What changes in a row.
 _WRITTEN = ("body", "due_at", "open_since", "alert_id", "dag_id", "updated_at")
-#: What whoever changes states, or looks at events, holds meanwhile (``cursors.lock``).
-LOCK = "matching"
+#: What the engine needs of a state.
+_READ = tuple(_TABLE.c[name] for name in ("id", "workspace", "rule", "role", "key", "body", "due_at"))
+
+
+def lock_of(workspace: str) -> str:
+    """What whoever changes a workspace's states, or matches its events, holds meanwhile (``cursors.lock``).
+
+    Rules never cross a workspace, so that each is matched by whoever is free.
+    """
+    return f"matching:{change_id('workspace', workspace)}"
 
 
 class StoredStates:
-    """The store's states as the engine sees them during one transaction: read when needed, written by :meth:`save`.
+    """A workspace's states as the engine sees them during one transaction: read when needed, written by :meth:`save`.
 
     What is due by a moment is read at the beginning, the first ``limit`` of it: :attr:`horizon` is the moment up to
     which all that is due is here.
     """
 
-    def __init__(self, connection: Connection, *, until: float, limit: int = 1000) -> None:
+    def __init__(self, connection: Connection, workspace: str, *, until: float, limit: int = 1000) -> None:
         self._connection = connection
+        #: Those that could not be read: their rules began anew there.
+        self.spoilt: list[SetAside] = []
         self._working = MemoryStates()
         #: The ids of the rows that are in the database, and the places that were looked for there.
         self._rows: dict[Place, str] = {}
         self._looked: set[Place] = set()
         self._changed: set[Place] = set()
-        due = select(_TABLE).where(_TABLE.c.due_at <= until).order_by(_TABLE.c.due_at, _TABLE.c.id).limit(limit)
+        due = (
+            select(*_READ)
+            .where(_TABLE.c.workspace == workspace, _TABLE.c.due_at <= until)
+            .order_by(_TABLE.c.due_at, _TABLE.c.id)
+            .limit(limit)
+        )
         rows = connection.execute(due).all()
         for row in rows:
             self._keep(row)
@@ -58,7 +72,7 @@ class StoredStates:
         """Read many states in few statements."""
         wanted = {_id(place): place for place in places if place not in self._looked}
         for chunk in in_chunks(wanted):
-            for row in self._connection.execute(select(_TABLE).where(_TABLE.c.id.in_(chunk))):
+            for row in self._connection.execute(select(*_READ).where(_TABLE.c.id.in_(chunk))):
                 self._keep(row)
         self._looked.update(wanted.values())
 
@@ -86,20 +100,30 @@ class StoredStates:
         return self._working.pop_due(moment)
 
     def save(self, awaited: Callable[[Place], str | None] = lambda _: None) -> None:
-        """Write what changed.
+        """Write what changed. What cannot be written is forgotten, and its rule begins anew there.
 
         :param awaited: the DAG of an alert about an event that did not come.
         """
-        now = utc_now()
         dags = self._dags()
-        gone = [
-            self._rows[place] for place in self._changed if self._working.get(place) is None and place in self._rows
-        ]
+        each(self._connection, sorted(self._changed), lambda some: self._save(some, dags, awaited), self._not_saved)
+        self._changed.clear()
+
+    def _not_saved(self, place: Place, error: Exception) -> None:
+        what = f"the {place.role} state of rule {place.rule} for {place.key} cannot be written; it began anew"
+        self.spoilt.append(SetAside(Kind.STATE, _id(place), place.workspace, f"{what}: {reason_of(error)}"))
+        if place in self._rows:
+            self._connection.execute(delete(_TABLE).where(_TABLE.c.id == self._rows[place]))
+
+    def _save(
+        self, places: Sequence[Place], dags: Mapping[int, str | None], awaited: Callable[[Place], str | None]
+    ) -> None:
+        now = utc_now()
+        gone = [self._rows[place] for place in places if self._working.get(place) is None and place in self._rows]
         for chunk in in_chunks(gone):
             self._connection.execute(delete(_TABLE).where(_TABLE.c.id.in_(chunk)))
         new: list[dict[str, Any]] = []
         known: list[dict[str, Any]] = []
-        for place in sorted(self._changed):
+        for place in places:
             body = self._working.get(place)
             if body is None:
                 continue
@@ -124,7 +148,6 @@ class StoredStates:
         if known:
             columns: dict[str, Any] = {name: bindparam(name) for name in _WRITTEN}
             self._connection.execute(update(_TABLE).where(_TABLE.c.id == bindparam("row_id")).values(columns), known)
-        self._changed.clear()
 
     def _dags(self) -> dict[int, str | None]:
         """The DAGs of the events that the changed alerts tell of, by their places."""
@@ -145,7 +168,8 @@ class StoredStates:
         body = next(_readable([row.body]), None)
         if body is None:
             # It must not hold up the others; the rule begins anew for this key.
-            log.error("The state of %s of rule %s for %s cannot be read", row.role, row.rule, row.key)
+            what = f"the {row.role} state of rule {row.rule} for {row.key} cannot be read; it began anew"
+            self.spoilt.append(SetAside(Kind.STATE, row.id, row.workspace, f"{what}. It was: {row.body[:200]}"))
             self._changed.add(place)
         else:
             self._working.put(place, body, row.due_at)
@@ -165,9 +189,19 @@ class OpenAlert(NamedTuple):
     flapping: bool
 
 
-def any_due(connection: Connection, moment: float) -> bool:
-    """Whether any state is due."""
-    return connection.execute(select(_TABLE.c.id).where(_TABLE.c.due_at <= moment).limit(1)).first() is not None
+def workspaces(connection: Connection, *, due_by: float | None = None) -> set[str]:
+    """Where rules remember anything; with a moment, where anything is due by then.
+
+    What it costs depends on how many workspaces there are, not on how many states.
+    """
+    first = select(_TABLE.c.workspace).order_by(_TABLE.c.workspace, _TABLE.c.due_at).limit(1)
+    found = select(first.scalar_subquery().label("workspace")).cte("remembered", recursive=True)
+    following = first.where(_TABLE.c.workspace > found.c.workspace).correlate(found).scalar_subquery()
+    found = found.union_all(select(following).where(found.c.workspace.is_not(None)))
+    query = select(found.c.workspace).where(found.c.workspace.is_not(None))
+    if due_by is not None:
+        query = query.where(exists().where(_TABLE.c.workspace == found.c.workspace, _TABLE.c.due_at <= due_by))
+    return set(connection.execute(query).scalars())
 
 
 def open_alerts(
@@ -220,13 +254,16 @@ def of_rule(connection: Connection, workspace: str, rule: str) -> list[tuple[Pla
     return [(Place(row.workspace, row.rule, row.role, row.key), json.loads(row.body), row.due_at) for row in rows]
 
 
-def forget_others(connection: Connection, rules: Collection[tuple[str, str]]) -> list[tuple[Place, Body]]:
-    """Delete what is remembered for rules other than these; return what waited in their groups."""
-    known = connection.execute(select(_TABLE.c.workspace, _TABLE.c.rule).distinct()).all()
+def forget_others(connection: Connection, workspace: str, rules: Collection[str]) -> list[tuple[Place, Body]]:
+    """Delete what is remembered for a workspace's rules other than these; return what waited in their groups."""
+    known = set(connection.execute(select(_TABLE.c.rule).where(_TABLE.c.workspace == workspace).distinct()).scalars())
     waiting: list[tuple[Place, Body]] = []
-    for workspace, rule in sorted({tuple(row) for row in known} - set(rules)):
-        waiting += [(place, body) for place, body, _ in of_rule(connection, workspace, rule) if place.role == "group"]
-        connection.execute(delete(_TABLE).where(_TABLE.c.workspace == workspace, _TABLE.c.rule == rule))
+    for rule in sorted(known - set(rules)):
+        gone = (_TABLE.c.workspace == workspace) & (_TABLE.c.rule == rule)
+        for row in connection.execute(select(*_READ).where(gone, _TABLE.c.role == "group")):
+            place = Place(row.workspace, row.rule, row.role, row.key)
+            waiting += [(place, body) for body in _readable([row.body])]
+        connection.execute(delete(_TABLE).where(gone))
     return waiting
 
 
@@ -252,9 +289,14 @@ def _readable(texts: Iterable[str]) -> Iterator[Body]:
             yield body
 
 
-def forget_idle(connection: Connection, *, before: datetime) -> int:
-    """Delete what nobody touched since a moment, is not due and no open alert."""
-    query = delete(_TABLE).where(_TABLE.c.updated_at < before, _TABLE.c.due_at.is_(None), _TABLE.c.open_since.is_(None))
+def forget_idle(connection: Connection, workspace: str, *, before: datetime) -> int:
+    """Delete what nobody touched in a workspace since a moment, is not due and no open alert."""
+    query = delete(_TABLE).where(
+        _TABLE.c.workspace == workspace,
+        _TABLE.c.updated_at < before,
+        _TABLE.c.due_at.is_(None),
+        _TABLE.c.open_since.is_(None),
+    )
     return connection.execute(query).rowcount
 
 

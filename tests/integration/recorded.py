@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ml_event_provider.events.model import Event
-from ml_event_provider.store import events
+from ml_event_provider.store import events, unmatched
 from ml_event_provider.store.engine import transaction
 
 EVENT = Event(
@@ -29,6 +29,14 @@ def recorded() -> list[Event]:
     """All recorded events, oldest first."""
     with transaction() as connection:
         return [one.event for one in reversed(events.latest(connection, limit=10_000))]
+
+
+def matched_now(limit: int, now: datetime, workspace: str = "default") -> list[str]:
+    """Mark up to so many unmatched events as matched, without any rule; the ids of them."""
+    with transaction() as connection:
+        waiting = unmatched.read(connection, workspace, limit=limit)
+        unmatched.mark(connection, [one.seq for one in waiting.events], now=now)
+    return [one.event.id for one in waiting.events]
 
 
 def recorded_types() -> list[str]:

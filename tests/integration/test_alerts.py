@@ -11,11 +11,12 @@ import pytest
 from sqlalchemy import select, update
 
 from ml_event_provider.dispatch import alerts
-from ml_event_provider.dispatch.matching import Rules, match_batch
+from ml_event_provider.dispatch.matching import match_batch
+from ml_event_provider.dispatch.rules import Rules
 from ml_event_provider.exceptions import NotFound
 from ml_event_provider.store import cursors, definitions, events, schema, states
 from ml_event_provider.store.engine import transaction, utc_now
-from ml_event_provider.store.states import LOCK
+from ml_event_provider.store.states import lock_of
 from tests.integration.callers import service, user
 from tests.integration.recorded import EVENT
 
@@ -57,7 +58,7 @@ def record(event_id: str, minutes: float, type: str = FAILED, dag_id: str = "tra
 
 
 def match(minutes: float) -> None:
-    match_batch(Rules(), limit=100, now=lambda: at(minutes))
+    match_batch(Rules(), limit=100, now=lambda _: at(minutes))
 
 
 def opened() -> list[OpenAlert]:
@@ -100,7 +101,7 @@ def test_after_a_standstill_the_last_repetition_is_told_not_all_that_were_missed
 
 def test_an_acknowledged_alert_is_not_repeated_or_escalated_and_still_resolves() -> None:
     alert = begun(**REMINDED)
-    handled = alerts.acknowledge(alert.id, who="ada", now=lambda: at(5))
+    handled = alerts.acknowledge(alert.id, who="ada", now=lambda _: at(5))
     assert handled.lasts
     assert handled.alert.acknowledged == {"by": "ada", "at": at(5).isoformat()}
     (seen,) = opened()
@@ -115,7 +116,7 @@ def test_an_acknowledged_alert_is_not_repeated_or_escalated_and_still_resolves()
 
 def test_the_next_alert_of_the_same_key_is_unacknowledged() -> None:
     alert = begun(**REMINDED)
-    alerts.acknowledge(alert.id, who="ada", now=lambda: at(5))
+    alerts.acknowledge(alert.id, who="ada", now=lambda _: at(5))
     record("e-2", 6, SUCCESS)
     record("e-3", 7)
     match(30)
@@ -127,7 +128,7 @@ def test_the_next_alert_of_the_same_key_is_unacknowledged() -> None:
 
 def test_resolving_ends_an_alert_and_tells_who_was_told() -> None:
     alert = begun(resolve=True)
-    assert not alerts.resolve(alert.id, who="ada", now=lambda: at(5)).lasts
+    assert not alerts.resolve(alert.id, who="ada", now=lambda _: at(5)).lasts
     assert opened() == []
     assert told() == [("runs", "fired"), ("runs", "resolved")]
     record("e-2", 6)
@@ -137,14 +138,14 @@ def test_resolving_ends_an_alert_and_tells_who_was_told() -> None:
 
 def test_resolving_a_rule_that_tells_no_end_tells_nothing() -> None:
     alert = begun(repeat="1h")
-    assert not alerts.resolve(alert.id, who="ada", now=lambda: at(5)).lasts
+    assert not alerts.resolve(alert.id, who="ada", now=lambda _: at(5)).lasts
     match(300)
     assert told() == [("runs", "fired")]
 
 
 def test_acknowledging_ends_what_nothing_else_would_end() -> None:
     alert = begun(repeat="1h")
-    assert not alerts.acknowledge(alert.id, who="ada", now=lambda: at(5)).lasts
+    assert not alerts.acknowledge(alert.id, who="ada", now=lambda _: at(5)).lasts
     assert opened() == []
 
 
@@ -155,7 +156,7 @@ def test_an_event_that_waits_is_not_overtaken() -> None:
     record("s-1", 0, SUCCESS, dag_id="train2")
     match(0)
     record("s-2", 20, SUCCESS, dag_id="train2")
-    alerts.acknowledge(alert.id, who="ada", now=lambda: at(40))
+    alerts.acknowledge(alert.id, who="ada", now=lambda _: at(40))
     match(41)
     assert ("silent", "fired") not in told()
     match(51)
@@ -165,7 +166,7 @@ def test_an_event_that_waits_is_not_overtaken() -> None:
 def test_what_the_alert_itself_is_due_for_still_comes_before_an_event_that_waits() -> None:
     alert = begun(resolve={"after": "30m"}, repeat="1d")
     record("e-2", 35)
-    assert alerts.acknowledge(alert.id, who="ada", now=lambda: at(40)).lasts
+    assert alerts.acknowledge(alert.id, who="ada", now=lambda _: at(40)).lasts
     match(41)
     assert sorted(kind for _, kind in told()) == ["fired", "fired", "resolved"]
     (after,) = opened()
@@ -175,10 +176,10 @@ def test_what_the_alert_itself_is_due_for_still_comes_before_an_event_that_waits
 @pytest.mark.parametrize("handle", [alerts.acknowledge, alerts.resolve])
 def test_an_alert_that_is_not_open_is_said(handle: Any) -> None:
     alert = begun(resolve=True)
-    alerts.resolve(alert.id, who="ada", now=lambda: at(1))
+    alerts.resolve(alert.id, who="ada", now=lambda _: at(1))
     for alert_id in (alert.id, "", "%", "nothing"):
         with pytest.raises(NotFound, match="alerts list"):
-            handle(alert_id, who="ada", now=lambda: at(2))
+            handle(alert_id, who="ada", now=lambda _: at(2))
 
 
 @pytest.mark.parametrize("change", ["deleted", "disabled", "other form"])
@@ -190,7 +191,7 @@ def test_an_alert_whose_rule_is_gone_can_be_ended(handle: Any, change: str) -> N
             definitions.remove(connection, "runs", workspace="default")
     else:
         put(resolve=True, **({"enabled": False} if change == "disabled" else {"by": ["subject"]}))
-    assert not handle(alert.id, who="ada", now=lambda: at(5)).lasts
+    assert not handle(alert.id, who="ada", now=lambda _: at(5)).lasts
     assert opened() == []
     assert told() == [("runs", "fired")]
 
@@ -199,7 +200,7 @@ def test_only_the_one_alert_changes() -> None:
     alert = begun(**REMINDED)
     record("e-2", 0, dag_id="other")
     match(0)
-    alerts.acknowledge(alert.id, who="ada", now=lambda: at(5))
+    alerts.acknowledge(alert.id, who="ada", now=lambda _: at(5))
     assert {(one.key, one.acknowledged is None) for one in opened()} == {('["train"]', False), ('["other"]', True)}
 
 
@@ -208,11 +209,11 @@ def test_it_waits_for_a_dispatcher_that_matches() -> None:
     done = threading.Event()
 
     def acknowledge() -> None:
-        alerts.acknowledge(alert.id, who="ada", now=lambda: at(5))
+        alerts.acknowledge(alert.id, who="ada", now=lambda _: at(5))
         done.set()
 
     with transaction() as connection:
-        assert cursors.lock(connection, LOCK, now=utc_now(), wait=True)
+        assert cursors.lock(connection, lock_of("default"), now=utc_now(), wait=True)
         thread = threading.Thread(target=acknowledge)
         thread.start()
         assert not done.wait(0.3)

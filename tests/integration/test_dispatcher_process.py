@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from ml_event_provider import config
-from ml_event_provider.dispatch import rounds
+from ml_event_provider.dispatch.matching import Matched, Rotation
 from ml_event_provider.dispatch.process import DispatcherProcess, Settings
 from ml_event_provider.dispatch.retry import RetryPolicy
 from ml_event_provider.store import definitions, deliveries, dispatchers, events
@@ -188,14 +188,14 @@ def test_a_step_that_fails_is_logged_and_done_again(
     put_rule()
     events.record_now([EVENT])
     failures = [error, error]
-    match_batch = rounds.match_batch
+    turn = Rotation.turn
 
-    def fragile(*arguments: Any, **options: Any) -> tuple[int, int]:
+    def fragile(*arguments: Any, **options: Any) -> Matched:
         if failures:
             raise failures.pop()
-        return match_batch(*arguments, **options)
+        return turn(*arguments, **options)
 
-    monkeypatch.setattr(rounds, "match_batch", fragile)
+    monkeypatch.setattr(Rotation, "turn", fragile)
     process = DispatcherProcess(SETTINGS)
     inbox.then = process.stop
     run(process)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import threading
 from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import select
 
 from ml_event_provider.events.bounds import MAX_EVENT_BYTES, size_of
 from ml_event_provider.events.model import Event
 from ml_event_provider.exceptions import InvalidEvent
-from ml_event_provider.store import events, schema
+from ml_event_provider.store import events, schema, unmatched
 from ml_event_provider.store.engine import transaction
 from tests.integration.airflow_rows import NOW
-from tests.integration.recorded import EVENT, event, recorded
+from tests.integration.recorded import EVENT, event, matched_now, recorded
 
 TRY = UUID("0197a000-0000-7000-8000-000000000001")
 
@@ -28,8 +27,7 @@ def record(*some: Event, now: datetime = NOW) -> None:
 
 
 def take(limit: int = 100, *, now: datetime = NOW) -> list[str]:
-    with transaction() as connection:
-        return [one.event.id for one in events.take_unmatched(connection, limit, now=now)]
+    return matched_now(limit, now)
 
 
 def test_same_id_and_source_is_one_event_and_the_first_stays() -> None:
@@ -210,53 +208,8 @@ def test_each_event_is_taken_once_and_in_order() -> None:
 def test_matched_event_says_when() -> None:
     record(EVENT)
     with transaction() as connection:
-        assert events.count_unmatched(connection) == (1, NOW)
+        assert unmatched.count(connection) == (1, NOW)
     take(now=NOW + timedelta(seconds=1))
     with transaction() as connection:
         assert events.find(connection, "e-1")[0].matched_at == NOW + timedelta(seconds=1)
-        assert events.count_unmatched(connection) == (0, None)
-
-
-def test_rolled_back_batch_stays_unmatched() -> None:
-    record(EVENT, event("e-2"))
-
-    class Killed(Exception):
-        pass
-
-    with pytest.raises(Killed), transaction() as connection:  # noqa: PT012
-        assert len(events.take_unmatched(connection, 10, now=NOW)) == 2
-        raise Killed
-    assert take() == ["e-1", "e-2"]
-
-
-def test_uncommitted_batch_of_another_dispatcher_is_skipped(airflow_db: Engine) -> None:
-    if airflow_db.dialect.name == "sqlite":
-        pytest.skip("SQLite has one writer at a time: the second dispatcher waits for the first")
-    record(*(event(f"e-{n}") for n in range(4)))
-    with transaction() as first, transaction() as second:
-        mine = [one.event.id for one in events.take_unmatched(first, 2, now=NOW)]
-        theirs = [one.event.id for one in events.take_unmatched(second, 10, now=NOW)]
-    assert (mine, theirs) == (["e-0", "e-1"], ["e-2", "e-3"])
-
-
-def test_dispatchers_at_the_same_time_never_take_the_same_event() -> None:
-    record(*(event(f"e-{n}") for n in range(200)))
-    taken: list[list[str]] = [[] for _ in range(4)]
-    problems: list[BaseException] = []
-    start = threading.Barrier(len(taken))
-
-    def dispatcher(mine: list[str]) -> None:
-        try:
-            start.wait(10)
-            while batch := take(7):
-                mine.extend(batch)
-        except BaseException as error:  # noqa: BLE001 - told by the test's own thread
-            problems.append(error)
-
-    threads = [threading.Thread(target=dispatcher, args=(mine,)) for mine in taken]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert not problems
-    assert sorted(one for mine in taken for one in mine) == sorted(f"e-{n}" for n in range(200))
+        assert unmatched.count(connection) == (0, None)

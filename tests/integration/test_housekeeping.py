@@ -8,7 +8,16 @@ from itertools import chain, repeat
 import pytest
 from sqlalchemy import func, select
 
-from ml_event_provider.store import cursors, deliveries, dispatchers, events, notifications, retention, schema
+from ml_event_provider.store import (
+    cursors,
+    deliveries,
+    dispatchers,
+    events,
+    notifications,
+    retention,
+    schema,
+    unmatched,
+)
 from ml_event_provider.store.deliveries import Settlement
 from ml_event_provider.store.engine import transaction
 from ml_event_provider.store.health import health
@@ -105,7 +114,8 @@ def record(name: str, *, days: float, state: DeliveryState | None = None, matche
     with transaction() as connection:
         events.record_one(connection, event(name), now=moment)
         if matched:
-            events.take_unmatched(connection, 10, now=moment)
+            seqs = [one.seq for one in unmatched.read(connection, "default", limit=10).events]
+            unmatched.mark(connection, seqs, now=moment)
         if state is None:
             return
         seq = events.find(connection, name)[0].seq

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import Engine, update
 
-from ml_event_provider.dispatch import matching
-from ml_event_provider.dispatch.matching import Rules, match_batch, notify_directly
+from ml_event_provider.dispatch import rules as rules_module
+from ml_event_provider.dispatch.matching import match_batch, notify_directly
+from ml_event_provider.dispatch.rules import Rules
 from ml_event_provider.rules import RuleSet
 from ml_event_provider.store import definitions, deliveries, events, notifications, schema
 from ml_event_provider.store.engine import transaction
@@ -37,8 +38,7 @@ def put(name: str = "one", **more: Any) -> None:
 def matched(compiled: Rules, one: Event = EVENT) -> list[str]:
     """The names of the rules that match now."""
     with transaction() as connection:
-        compiled.refresh(connection)
-    return [rule.name for rule in compiled.match(one)]
+        return [rule.name for rule in compiled.of(connection, one.workspace).match(one)]
 
 
 def made() -> list[tuple[str, str, str]]:
@@ -58,7 +58,7 @@ def test_each_event_meets_each_rule_once_and_each_target_gets_a_delivery() -> No
     put("two", targets=[{"conn_id": "inbox", "template": "long", "options": {"größe": 1}}])
     put("other", on=["nothing"])
     events.record_now([event("e-1"), event("e-2"), event("e-3", type="unknown")])
-    assert match_batch(Rules(), limit=10) == (3, 6)
+    assert match_batch(Rules(), limit=10)[:2] == (3, 6)
     assert made() == sorted(
         (rule, conn_id, event_id)
         for rule, conn_id in (("one", "inbox"), ("one", "mail"), ("two", "inbox"))
@@ -75,16 +75,16 @@ def test_a_batch_takes_no_more_than_its_limit_oldest_first() -> None:
     put()
     events.record_now([event(f"e-{number}") for number in range(5)])
     compiled = Rules()
-    assert match_batch(compiled, limit=2) == (2, 2)
+    assert match_batch(compiled, limit=2)[:2] == (2, 2)
     assert [event_id for *_, event_id in made()] == ["e-0", "e-1"]
-    assert match_batch(compiled, limit=10) == (3, 3)
-    assert match_batch(compiled, limit=10) == (0, 0)
+    assert match_batch(compiled, limit=10)[:2] == (3, 3)
+    assert match_batch(compiled, limit=10)[:2] == (0, 0)
 
 
 def test_the_same_target_twice_in_one_rule_is_two_deliveries() -> None:
     put(targets=[{"conn_id": "inbox", "template": "short"}, {"conn_id": "inbox", "template": "long"}])
     events.record_now([EVENT])
-    assert match_batch(Rules(), limit=10) == (1, 2)
+    assert match_batch(Rules(), limit=10)[:2] == (1, 2)
     with transaction() as connection:
         assert {one.template for one in deliveries.latest(connection)} == {"short", "long"}
 
@@ -119,7 +119,7 @@ def test_workspaces_are_apart_even_with_rules_and_events_of_one_name() -> None:
     put(targets=["ours"])
     put(workspace="fraud", targets=["theirs"])
     events.record_now([EVENT, replace(EVENT, workspace="fraud", source="/fraud")])
-    assert match_batch(Rules(), limit=10) == (2, 2)
+    assert match_batch(Rules(), limit=10)[:2] == (2, 2)
     with transaction() as connection:
         found = {(one.workspace, one.conn_id) for one in deliveries.latest(connection)}
         ids = {one.notification_id for one in deliveries.latest(connection)}
@@ -144,7 +144,7 @@ def test_a_stored_rule_that_cannot_be_used_is_logged_and_does_not_stop_the_other
     put("broken", **broken)
     events.record_now([EVENT])
     with caplog.at_level(logging.ERROR, "ml_event_provider"):
-        assert match_batch(Rules(), limit=10) == (1, 1)
+        assert match_batch(Rules(), limit=10)[:2] == (1, 1)
     assert made() == [("good", "inbox", "e-1")]
     (said,) = caplog.messages
     assert said.startswith("rule broken of workspace default cannot be used: ")
@@ -164,7 +164,7 @@ def test_an_event_that_no_rule_can_digest_is_logged_and_does_not_stop_the_others
         return find(self, document)
 
     monkeypatch.setattr(RuleSet, "find", fragile)
-    assert match_batch(Rules(), limit=10) == (3, 2)
+    assert match_batch(Rules(), limit=10)[:2] == (3, 2)
     assert [event_id for *_, event_id in made()] == ["e-1", "e-3"]
     assert "Event e-2 of type tests.thing.happened could not be matched" in caplog.text
     with transaction() as connection:
@@ -208,7 +208,7 @@ def test_rules_are_compiled_only_when_they_changed(monkeypatch: pytest.MonkeyPat
             super().__init__(*some, **more)
             compiled_sets.append(len(self))
 
-    monkeypatch.setattr(matching, "RuleSet", Counted)
+    monkeypatch.setattr(rules_module, "RuleSet", Counted)
     compiled = Rules()
     put()
     for _ in range(3):
@@ -242,7 +242,7 @@ def test_nothing_is_matched_where_the_deliveries_cannot_be_made(monkeypatch: pyt
         with pytest.raises(OSError, match="disk full"):
             match_batch(Rules(), limit=10)
     assert made() == []
-    assert match_batch(Rules(), limit=10) == (1, 1)
+    assert match_batch(Rules(), limit=10)[:2] == (1, 1)
 
 
 # Notifications without a rule
@@ -287,7 +287,7 @@ def test_events_of_one_id_from_two_sources_are_two_notifications() -> None:
 def test_rules_notify_of_a_directly_sent_event_too() -> None:
     put()
     direct()
-    assert match_batch(Rules(), limit=10) == (1, 1)
+    assert match_batch(Rules(), limit=10)[:2] == (1, 1)
     assert made() == [("direct", "inbox", "e-1"), ("one", "inbox", "e-1")]
 
 
@@ -297,7 +297,7 @@ def test_two_changes_at_the_same_time_are_both_seen(airflow_db: Engine) -> None:
         pytest.skip("SQLite has one writer at a time")
     compiled = Rules()
     with transaction() as connection:
-        compiled.refresh(connection)
+        compiled.of(connection, "default")
     first = airflow_db.connect()
     first.begin()
     definitions.put(first, definition("first"), managed_by="file")
@@ -306,11 +306,11 @@ def test_two_changes_at_the_same_time_are_both_seen(airflow_db: Engine) -> None:
     second.join(0.3)
     first.commit()
     with transaction() as connection:
-        compiled.refresh(connection)
+        compiled.of(connection, "default")
     second.join()
     first.close()
     with transaction() as connection:
-        compiled.refresh(connection)
+        compiled.of(connection, "default")
     assert matched(compiled) == ["first", "second"]
 
 

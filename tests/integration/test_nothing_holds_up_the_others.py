@@ -17,6 +17,7 @@ from ml_event_provider.store import events, schema
 from ml_event_provider.store.engine import transaction
 from ml_event_provider.store.spool import Spool
 from ml_event_provider.targets import Outcome, Result
+from tests.integration.recorded import matched_now
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -35,8 +36,7 @@ def nested(depth: int) -> dict[str, Any]:
 
 
 def taken() -> list[str]:
-    with transaction() as connection:
-        return [one.event.id for one in events.take_unmatched(connection, 10, now=NOW)]
+    return matched_now(10, NOW)
 
 
 def test_a_deep_event_is_matched_like_any_other() -> None:

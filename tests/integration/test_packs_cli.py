@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from ml_event_provider.dispatch import packs as switching
-from ml_event_provider.dispatch.matching import Rules, match_batch
+from ml_event_provider.dispatch.matching import match_batch
+from ml_event_provider.dispatch.rules import Rules
 from ml_event_provider.rules.documents import read_yaml
 from ml_event_provider.rules.packs import load_pack, packs
 from ml_event_provider.store import definitions, deliveries, events
@@ -75,8 +76,8 @@ def test_each_built_in_pack_is_switched_on_shown_and_off(ml_events: Command, nam
     assert all(f"pack:{name}" in one.definition["tags"] and one.managed_by == "pack" for one in rules.values())
     compiled = Rules()
     with transaction() as connection:
-        compiled.refresh(connection)
-    assert (len(compiled.compiled), compiled.compiled.broken) == (len(rules), {})
+        found = compiled.of(connection, "default").rules
+    assert (len(found), found.broken) == (len(rules), {})
     said = ml_events("packs", "enable", name)
     assert said.out.splitlines() == [
         *(line for line in said.out.splitlines() if line.startswith("unchanged  default/")),

@@ -28,7 +28,7 @@ from tests.integration.airflow_rows import (
     write_dag,
 )
 from tests.integration.recorded import event as an_event
-from tests.integration.recorded import recorded, recorded_types
+from tests.integration.recorded import matched_now, recorded, recorded_types
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -606,8 +606,7 @@ def test_old_tries_whose_events_were_pruned_are_not_replayed_when_their_run_is_c
     session.commit()
     clock.later(100 * 86_400)
     one.reconcile_runs()
-    with transaction() as connection:
-        events.take_unmatched(connection, 100, now=clock.now)
+    matched_now(100, clock.now)
     assert retention.prune(clock.now - timedelta(days=config.retention_days())) == 3
     run.state, run.clear_number = DagRunState.RUNNING, 1
     session.commit()

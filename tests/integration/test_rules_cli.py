@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ml_event_provider import config
-from ml_event_provider.dispatch.matching import Rules, match_batch
+from ml_event_provider.dispatch.matching import match_batch
+from ml_event_provider.dispatch.rules import Rules
 from ml_event_provider.events.model import Event
-from ml_event_provider.store import definitions, events
+from ml_event_provider.store import definitions, events, unmatched
 from ml_event_provider.store.engine import transaction, utc_now
 
 if TYPE_CHECKING:
@@ -339,7 +340,7 @@ def test_a_backtest_compares_the_file_with_the_stored_rule(ml_events: Command, f
     assert "as stored: 2 notification(s)" in text
     assert "… and 4 more" in text
     with transaction() as connection:
-        assert events.any_unmatched(connection)
+        assert unmatched.workspaces(connection)
 
 
 def test_a_backtest_of_the_stored_rules_is_what_the_dispatcher_told(ml_events: Command, file: File) -> None:

@@ -8,11 +8,12 @@ import pytest
 from sqlalchemy import Engine, select, text
 from sqlalchemy.exc import OperationalError
 
-from ml_event_provider.dispatch.matching import Rules, match_batch
-from ml_event_provider.store import definitions, events, schema
+from ml_event_provider.dispatch.matching import match_batch
+from ml_event_provider.dispatch.rules import Rules
+from ml_event_provider.store import definitions, events, schema, unmatched
 from ml_event_provider.store.engine import transaction, utc_now
 from tests.integration.failing_statements import before_each, each_failing
-from tests.integration.recorded import EVENT, event
+from tests.integration.recorded import event
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,9 +48,9 @@ def states() -> int:
         return len(connection.execute(select(schema.state.c.id)).all())
 
 
-def unmatched() -> int:
+def waiting() -> int:
     with transaction() as connection:
-        return events.count_unmatched(connection)[0]
+        return unmatched.count(connection)[0]
 
 
 def turn(rules: Rules) -> Callable[[], object]:
@@ -64,7 +65,7 @@ def test_whichever_statement_fails_the_next_turn_matches_with_all_rules(airflow_
     # The same rules go on after each failure.
     failures = list(each_failing(airflow_db, turn(rules)))
     assert len(failures) > 10
-    assert (unmatched(), told(), states()) == (0, 2, 1)
+    assert (waiting(), told(), states()) == (0, 2, 1)
 
 
 def test_whichever_statement_fails_after_a_change_no_state_is_forgotten_and_no_alert_fires_again(
@@ -81,7 +82,7 @@ def test_whichever_statement_fails_after_a_change_no_state_is_forgotten_and_no_a
         record(f"e-{number}-more")
         match_batch(rules, limit=10)
         put("other", on=["nothing"], severity="error" if number % 2 else "warning")
-        assert (told(), states(), unmatched()) == (1, 1, 0)
+        assert (told(), states(), waiting()) == (1, 1, 0)
 
 
 def test_a_backend_that_is_ended_at_the_select_of_the_definitions(airflow_db: Engine) -> None:
@@ -113,8 +114,3 @@ def test_states_of_a_rule_that_cannot_be_read_are_kept() -> None:
     put("other", on=["nothing"])
     match_batch(Rules(), limit=10)
     assert states() == 1
-
-
-def test_what_was_not_read_matches_nothing_and_forgets_nothing() -> None:
-    with pytest.raises(RuntimeError, match="not read yet"):
-        Rules().match(EVENT)

@@ -11,7 +11,8 @@ from urllib.parse import quote
 import pytest
 
 from ml_event_provider.dispatch import silences
-from ml_event_provider.dispatch.matching import Rules, match_batch
+from ml_event_provider.dispatch.matching import match_batch
+from ml_event_provider.dispatch.rules import Rules
 from ml_event_provider.rules.silences import Silence
 from ml_event_provider.store import definitions, deliveries, events
 from ml_event_provider.store.definitions import Kind

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from ml_event_provider.rules.engine.arrival import Arrival, Prepared
 from ml_event_provider.rules.engine.engine import Engine
-from ml_event_provider.rules.engine.output import Decision, Kind, Outcome, Planned, PlannedDelivery
+from ml_event_provider.rules.engine.output import Decision, Failure, Kind, Outcome, Planned, PlannedDelivery
 from ml_event_provider.rules.engine.states import MemoryStates, Place, States
 
 __all__ = [
     "Arrival",
     "Decision",
     "Engine",
+    "Failure",
     "Kind",
     "MemoryStates",
     "Outcome",

@@ -12,7 +12,7 @@ from ml_event_provider.rules.engine.arrival import Arrival, Prepared
 from ml_event_provider.rules.engine.firing import Firing, context_of, shown, waiting_in
 from ml_event_provider.rules.engine.keeper import Keeper
 from ml_event_provider.rules.engine.outlet import Outlet
-from ml_event_provider.rules.engine.output import Decision, Kind, Outcome, Planned
+from ml_event_provider.rules.engine.output import Decision, Failure, Kind, Outcome, Planned
 from ml_event_provider.rules.engine.planning import Planner
 from ml_event_provider.rules.engine.states import Place
 from ml_event_provider.rules.fields import value_at
@@ -30,6 +30,10 @@ log = logging.getLogger(__name__)
 
 #: How long until a state whose rule is away is looked at again, in seconds.
 AWAY: Final = 60.0
+
+
+def _always() -> bool:
+    return True
 
 
 def _no_limit(_: str) -> int:
@@ -65,6 +69,8 @@ class Engine:
         self._outlet = Outlet(states, Planner(rules, states, hourly_limit, documents_of))
         self._keeper = Keeper(states, self._outlet, horizon)
         self.clock = 0.0
+        #: The events that could not be digested.
+        self.failures: list[Failure] = []
 
     @property
     def planned(self) -> list[Planned]:
@@ -97,9 +103,10 @@ class Engine:
         steps: list[tuple[Rule, set[str], str, dict[str, Any]]] = []
         try:
             found = self._rules.find(document)
-        except Exception:
+        except Exception as error:
             # An event that no rule can digest must not hold up the others; it stays recorded and can be looked at.
             log.exception("Event %s of type %s could not be matched", arrival.event.id, arrival.event.type)
+            self.failures.append(Failure(arrival.seq, "", f"{type(error).__name__}: {error}"))
             return Prepared(arrival, document, steps)
         silences = [silence.name for silence in found.silences]
         for place, roles in sorted(found.roles.items()):
@@ -120,8 +127,8 @@ class Engine:
             with _Guard(self, rule, place, [(prepared.arrival.seq, key)]):
                 self._step(rule, roles, prepared, place, context)
 
-    def advance(self, now: float) -> None:
-        """Do what is due up to a moment."""
+    def advance(self, now: float, go_on: Callable[[], bool] = _always) -> bool:
+        """Do what is due up to a moment, but no more than one thing after ``go_on`` says no; say whether it is done."""
         while (found := self._states.pop_due(now)) is not None:
             due, place = found
             self.clock = max(self.clock, due)
@@ -136,7 +143,10 @@ class Engine:
                 about = waiting_in(body) if place.role == "group" else [(body.get("seq"), place.key)]
                 with _Guard(self, rule, place, about):
                     self._due(rule, place, body)
+            if not go_on():
+                return False
         self.clock = max(self.clock, now)
+        return True
 
     def failed(
         self,
@@ -154,6 +164,8 @@ class Engine:
         self._outlet.heard.clear()
         for seq, key in about:
             self._outlet.decide(rule, seq, key, Outcome.FAILED, {"error": type(error).__name__}, self.clock)
+            if seq is not None:
+                self.failures.append(Failure(seq, rule.name, f"{type(error).__name__}: {error}"))
         if place is not None:
             self._states.put(place, None)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ml_event_provider.rules.engine.absent import absent_event
 
@@ -94,6 +94,14 @@ class Planned:
     def absent_event(self) -> Event | None:
         """The event to be recorded for the absence of others, where that is what it is about."""
         return None if self.absent_at is None else absent_event(self.rule, self.key, self.absent_at, self.facts)
+
+
+class Failure(NamedTuple):
+    """An event that could not be digested: by one rule, or where ``rule`` is empty, by none."""
+
+    seq: int
+    rule: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

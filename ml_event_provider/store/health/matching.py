@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ml_event_provider.store.events import count_unmatched
+from ml_event_provider.store import unmatched
 from ml_event_provider.store.health.finding import Finding
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ UNMATCHED_SECONDS = 60
 
 def check(connection: Connection, moment: datetime) -> Finding:
     """The events that wait for a dispatcher."""
-    waiting, oldest = count_unmatched(connection)
+    waiting, oldest = unmatched.count(connection)
     age = (moment - oldest).total_seconds() if oldest else 0.0
     problems = []
     if age > UNMATCHED_SECONDS:

@@ -1,0 +1,66 @@
+"""Many rows at once; where that fails because of one of them, all but that one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, InternalError, StatementError
+
+from ml_event_provider.store.engine import savepoint, worth_retrying
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sqlalchemy import Connection
+
+T = TypeVar("T")
+
+#: What a row itself can be the reason for: a value that the database refuses or the driver cannot read or write.
+_OF_A_ROW = (ValueError, TypeError, OverflowError, RecursionError, DataError, IntegrityError, InterfaceError)
+
+
+def each(
+    connection: Connection,
+    items: Sequence[T],
+    work: Callable[[Sequence[T]], object],
+    spoilt: Callable[[T, Exception], object],
+) -> None:
+    """Do ``work`` on all items in one go, in a savepoint; where that fails, on halves, down to single ones.
+
+    What fails alone is given to ``spoilt`` with the reason, and all others are done. ``work`` may be done again for an
+    item whose first try was rolled back. What is no row's fault (a lost connection, a full disk) is raised.
+    """
+    if not items:
+        return
+    try:
+        with savepoint(connection):
+            work(items)
+    except Exception as error:
+        if not is_of_a_row(error):
+            raise
+        if len(items) == 1:
+            spoilt(items[0], error)
+            return
+        middle = len(items) // 2
+        each(connection, items[:middle], work, spoilt)
+        each(connection, items[middle:], work, spoilt)
+
+
+def is_of_a_row(error: BaseException) -> bool:
+    """Whether an error may come from one row's content, rather than from the database's state."""
+    if worth_retrying(error):
+        return False
+    # PostgreSQL calls a damaged page or value an internal error; a value that cannot be bound is a plain
+    # StatementError, whatever class the driver gave it.
+    return isinstance(error, (*_OF_A_ROW, InternalError)) or type(error) is StatementError
+
+
+def reason_of(error: BaseException) -> str:
+    """The reason in one line that can be stored anywhere."""
+    cause: Any = getattr(error, "orig", None) or error
+    return storable(f"{type(cause).__name__}: {str(cause).strip().splitlines()[0] if str(cause).strip() else ''}")
+
+
+def storable(text: str) -> str:
+    """A text of at most 1,000 characters that each database takes: no NUL, no half of a surrogate pair."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")[:1000]

@@ -22,6 +22,9 @@ def expected(error: BaseException) -> bool:
     """Whether it is the machine's, network's or database's trouble and no fault of the code: a line says all."""
     if isinstance(error, OSError) or getattr(error, "connection_invalidated", False):
         return True
+    if str(error).startswith("(sqlite3.OperationalError) no such "):
+        # SQLite calls a wrong statement so, too.
+        return False
     return any(kind.__module__ == "sqlalchemy.exc" and kind.__name__ in _AWAY for kind in type(error).__mro__)
 
 

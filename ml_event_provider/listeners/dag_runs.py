@@ -52,6 +52,9 @@ def _record(dag_run: DagRun, state: str, message: str) -> None:
         return
     dag = dag_run.dag
     tags = set(getattr(dag, "tags", None) or ())
+    if not events.shares_transactions(dag_run):
+        # The reconciler tells of its end.
+        return
     if not capture.dag_is_captured(dag_run.dag_id, tags):
         return
     origin = origin_of_process()

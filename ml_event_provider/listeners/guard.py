@@ -31,7 +31,8 @@ def guarded(listener: Callable[P, None]) -> Callable[P, None]:
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as error:  # noqa: BLE001 - nothing of ours fails a task or the scheduler
-            troubles.tell(log, f"ML events: {listener.__name__} failed; the state change itself is not affected", error)
+            failed = f"ML events: {listener.__name__} failed; the state change itself is not affected"
+            troubles.tell(log, failed, error, level=logging.ERROR)
             count("listener_errors")
 
     return safe

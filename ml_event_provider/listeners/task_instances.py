@@ -94,6 +94,9 @@ def _record(task_instance: Any, state: str, previous_state: Any, error: Any) -> 
     from ml_event_provider.sources.airflow import task_instance_event
     from ml_event_provider.store import airflow_tables, events
 
+    if not events.shares_transactions(task_instance):
+        # The reconciler tells of its end.
+        return
     dag_id, task_id = task_instance.dag_id, task_instance.task_id
     origin = origin_of_process()
     manual = origin == "api-server"

@@ -28,6 +28,14 @@ def engine() -> Engine:
     return settings.engine
 
 
+#: The dialects whose deadlocks roll back whole transactions, savepoints or not.
+MYSQL = frozenset({"mysql", "mariadb"})
+#: What users of these have to know.
+MYSQL_LIMITS = (
+    "on MySQL and MariaDB nothing is recorded within Airflow's own transactions, because a deadlock there would undo"
+    " Airflow's work: starts of dag runs are not told of, and their ends by the reconciler, some seconds later. For"
+    " production take PostgreSQL"
+)
 #: How long a transaction of ours may stand idle before PostgreSQL ends its session and frees its locks, in seconds.
 #: A process that is frozen in a transaction, or whose machine is gone, holds up the others no longer than this.
 IDLE_SECONDS = 15

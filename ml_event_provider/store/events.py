@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 from pydantic_core import from_json
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.orm import object_session
 
 from ml_event_provider.events.bounds import bounded
 from ml_event_provider.events.model import Event, attribute_text
 from ml_event_provider.store import schema
 from ml_event_provider.store.engine import (
+    MYSQL,
     database_now,
     in_chunks,
     insert_new,
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _TABLE = schema.event
+#: How long a listener waits for a lock, in seconds: as long as Airflow's own transaction stands still for us.
+LISTENER_LOCK_SECONDS = 2
+_BOUND = text(f"SELECT current_setting('lock_timeout'), set_config('lock_timeout', '{LISTENER_LOCK_SECONDS}s', true)")
+_UNBOUND = text("SELECT set_config('lock_timeout', :before, true)")
 #: What is read forward.
 KEY = _TABLE.c.seq
 _TRY_PREFIX = "airflow.task_instance."
@@ -56,14 +61,35 @@ def savepoint_of(orm_object: Any) -> Iterator[Connection]:
     What is written there commits or rolls back together with the object's own state change, and a failing
     statement does not hurt the session. ``session.begin_nested()`` would trip the scheduler's commit guard.
     An object that belongs to no session (``airflow dags test``) has no transaction to share: it gets one of its own.
+    On PostgreSQL no lock is waited for longer than ``LISTENER_LOCK_SECONDS``.
     """
     session = object_session(orm_object)
     if session is None:
         with transaction() as connection:
             yield connection
         return
-    with savepoint(session.connection()) as connection:
+    with savepoint(session.connection()) as connection, _short_waits(connection):
         yield connection
+
+
+@contextmanager
+def _short_waits(connection: Connection) -> Iterator[None]:
+    """What a rolled-back savepoint undoes by itself, a released one leaves: the bound is taken back at the end."""
+    if connection.dialect.name != "postgresql":
+        yield
+        return
+    before = connection.execute(_BOUND).scalar_one()
+    yield
+    connection.execute(_UNBOUND, {"before": before})
+
+
+def shares_transactions(orm_object: Any) -> bool:
+    """Whether events may be written within Airflow's own transactions.
+
+    Not on MySQL and MariaDB: there a deadlock inside a savepoint rolls back all of Airflow's transaction.
+    """
+    session = object_session(orm_object)
+    return session is None or session.get_bind().dialect.name not in MYSQL
 
 
 def record(connection: Connection, events: Sequence[Event], *, now: datetime | None = None) -> None:

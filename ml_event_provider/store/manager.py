@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from airflow.utils.db_manager import BaseDBManager
 
+from ml_event_provider.store.engine import MYSQL, MYSQL_LIMITS
 from ml_event_provider.store.schema import metadata
 
 _HERE = Path(__file__).parent
@@ -20,6 +22,20 @@ class MlEventDBManager(BaseDBManager):
     alembic_file = str(_HERE / "alembic.ini")
     supports_table_dropping = True
     revision_heads_map = {"0.1.0": "0001", "0.2.0": "0002", "0.3.0": "0003"}  # noqa: RUF012 - the base class declares a plain dict
+
+    def create_db_from_orm(self) -> None:
+        """Make the tables."""
+        super().create_db_from_orm()  # type: ignore[no-untyped-call]
+        self._tell_limits()
+
+    def upgradedb(self, *args: Any, **options: Any) -> None:
+        """Migrate the tables, as Airflow's own does."""
+        super().upgradedb(*args, **options)  # type: ignore[no-untyped-call]
+        self._tell_limits()
+
+    def _tell_limits(self) -> None:
+        if self.session.get_bind().dialect.name in MYSQL:
+            self.log.warning("ML Events: %s", MYSQL_LIMITS)
 
     def downgrade(self, to_revision: str, from_revision: str | None = None, show_sql_only: bool = False) -> None:
         """Downgrade to an Alembic revision (``base``: no tables at all)."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ml_event_provider.store.engine import database_now, transaction
-from ml_event_provider.store.health import dispatchers, matching, sending, sessions, spools
+from ml_event_provider.store.health import database, dispatchers, matching, sending, sessions, spools
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +25,7 @@ CHECKS: tuple[Callable[[Connection, datetime], Finding], ...] = (
     sending.check,
     spools.check,
     sessions.check,
+    database.check,
 )
 
 

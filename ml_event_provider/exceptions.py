@@ -43,6 +43,10 @@ class UnknownTarget(MlEventError, LookupError):
     """No target serves the connection, or the connection does not exist."""
 
 
+class LookUpFailed(MlEventError, RuntimeError):
+    """Whether a connection exists cannot be said at present."""
+
+
 class RegistryError(MlEventError, RuntimeError):
     """A model registry could not be read, or answered something that cannot be understood."""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ml_event_provider import config, extensions
 from ml_event_provider.dispatch.actions import perform
-from ml_event_provider.exceptions import TemplateProblem, UnknownTarget
+from ml_event_provider.exceptions import LookUpFailed, TemplateProblem, UnknownTarget
 from ml_event_provider.messages import Renderer
 from ml_event_provider.messages.about import About
 from ml_event_provider.store.deliveries import Delivery, Settlement
@@ -23,42 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from ml_event_provider.connection import Connection
+    from ml_event_provider.dispatch.connections import Connections
     from ml_event_provider.dispatch.retry import RetryPolicy
 
 log = logging.getLogger(__name__)
-
-#: How long a looked-up connection is used before it is looked up again, in seconds.
-CONNECTION_SECONDS = 30.0
-
-
-class Connections:
-    """Airflow connections, each looked up at most every ``CONNECTION_SECONDS``."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._known: dict[str, tuple[float, Connection]] = {}
-
-    def get(self, conn_id: str) -> Connection:
-        """The connection of that id.
-
-        :raises UnknownTarget: if there is none.
-        """
-        known = self._known.get(conn_id)
-        if known is not None and self._clock() < known[0]:
-            return known[1]
-        from airflow.sdk.bases.hook import BaseHook
-        from airflow.sdk.exceptions import AirflowNotFoundException
-
-        try:
-            connection = BaseHook.get_connection(conn_id)
-        except AirflowNotFoundException:
-            self._known.pop(conn_id, None)
-            raise UnknownTarget(
-                f"there is no Airflow connection {conn_id!r}: create it, and the next try finds it"
-            ) from None
-        self._known[conn_id] = (self._clock() + CONNECTION_SECONDS, connection)
-        return connection
 
 
 class Sender:
@@ -86,6 +54,9 @@ class Sender:
         started_at, started = self._now(), time.monotonic()
         try:
             result = checked(self._send(delivery))
+        except LookUpFailed as error:
+            # Nothing was tried, and the target is not to blame.
+            result = Result.retry("look-up", str(error), attempted=False)
         except UnknownTarget as error:
             # Someone may create the connection at any moment: retried like an unreachable target.
             result = Result.retry("no target", str(error))
@@ -108,7 +79,7 @@ class Sender:
                 workspace=delivery.workspace,
                 hops=int(delivery.action["hops"]),
             )
-        connection = self._connections.get(delivery.conn_id)
+        connection = self._connections.get(delivery.conn_id, delivery.workspace)
         target = extensions.target_for(connection.conn_type)
         about = About(
             kind=delivery.kind,

@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from ml_event_provider.dispatch.attempt import Connections, Sender, default_renderer
+from ml_event_provider.dispatch.attempt import Sender, default_renderer
+from ml_event_provider.dispatch.connections import Connections
 from ml_event_provider.dispatch.loop import guarded
 from ml_event_provider.metrics import count
 from ml_event_provider.store import deliveries

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ml_event_provider import extensions
-from ml_event_provider.dispatch.attempt import CONNECTION_SECONDS, Connections
+from ml_event_provider.dispatch.connections import CONNECTION_SECONDS, Connections
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,24 +43,21 @@ def test_whichever_plugin_cannot_be_imported_at_first_all_are_there_later(
     assert "mlflow" in extensions.registries()
 
 
-def test_a_connection_that_cannot_be_looked_up_for_once_is_found_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    from airflow.sdk.bases.hook import BaseHook
-
+def test_a_connection_that_cannot_be_looked_up_for_once_is_found_later() -> None:
     moment = [0.0]
-    connections = Connections(clock=lambda: moment[0])
-    found = object()
+    found: Any = object()
     away = [True]
 
-    def get(conn_id: str) -> Any:
+    def look_up(conn_id: str, workspace: str) -> Any:
         if away[0]:
             raise OSError("the database is away")
         return found
 
-    monkeypatch.setattr(BaseHook, "get_connection", get)
+    connections = Connections(lambda: moment[0], look_up)
     for _ in range(2):
         with pytest.raises(OSError, match="away"):
-            connections.get("inbox")
+            connections.get("inbox", "default")
         away[0] = False
-        assert connections.get("inbox") is found
+        assert connections.get("inbox", "default") is found
         away[0] = True
         moment[0] += CONNECTION_SECONDS

@@ -9,12 +9,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowNotFoundException
 
 from ml_event_provider import extensions
-from ml_event_provider.dispatch.attempt import CONNECTION_SECONDS, Connections, Sender
+from ml_event_provider.dispatch.attempt import Sender
+from ml_event_provider.dispatch.connections import Connections
 from ml_event_provider.dispatch.retry import RetryPolicy
-from ml_event_provider.exceptions import UnknownTarget
+from ml_event_provider.exceptions import LookUpFailed, UnknownTarget
 from ml_event_provider.messages import Renderer
 from ml_event_provider.store.deliveries import Delivery
 from ml_event_provider.store.events import RecordedEvent
@@ -63,7 +63,7 @@ class Fixed(Connections):
         super().__init__()
         self.known = known
 
-    def get(self, conn_id: str) -> Connection:
+    def get(self, conn_id: str, workspace: str) -> Connection:
         if conn_id not in self.known:
             raise UnknownTarget(f"there is no Airflow connection {conn_id!r}")
         return self.known[conn_id]
@@ -194,6 +194,19 @@ def test_a_pruned_event_cannot_be_sent(use: Callable[..., Scripted]) -> None:
 SECRET = "https://user:hunter2@hooks.example.com"
 
 
+def test_a_connection_that_cannot_be_looked_up_costs_the_target_no_try(
+    use: Callable[..., Scripted], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(self: Fixed, conn_id: str, workspace: str) -> Connection:
+        raise LookUpFailed(f"connection {conn_id!r} cannot be looked up at present: the database is away")
+
+    use()
+    monkeypatch.setattr(Fixed, "get", away)
+    settled = sender().attempt(delivery(attempts=99))
+    assert (settled.state, settled.code, settled.number) == (DeliveryState.FAILED, "look-up", 99)
+    assert "the database is away" in settled.reason
+
+
 def test_a_target_that_raises_is_tried_again_and_its_words_stay_in_the_log(
     use: Callable[..., Scripted], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -311,43 +324,3 @@ def test_what_no_database_takes_is_left_out_of_code_and_reason(use: Callable[...
     use(Result(outcome=Outcome.REFUSED, code="a\0b", reason=None))  # type: ignore[arg-type]
     settled = sender().attempt(delivery())
     assert (settled.code, settled.reason) == ("ab", "")
-
-
-class Lookup:
-    """Airflow's look-up: what it was asked, and what it knows."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-        self.known = {"inbox": SampleConnection(conn_type="http", conn_id="inbox")}
-
-    def __call__(self, conn_id: str) -> Any:
-        self.asked.append(conn_id)
-        if conn_id not in self.known:
-            raise AirflowNotFoundException(conn_id)
-        return self.known[conn_id]
-
-
-@pytest.fixture
-def lookup(monkeypatch: pytest.MonkeyPatch) -> Lookup:
-    lookup = Lookup()
-    monkeypatch.setattr("airflow.sdk.bases.hook.BaseHook.get_connection", lookup)
-    return lookup
-
-
-def test_a_connection_is_looked_up_again_after_a_while(lookup: Lookup) -> None:
-    clock = [0.0]
-    connections = Connections(lambda: clock[0])
-    assert connections.get("inbox") is connections.get("inbox")
-    assert lookup.asked == ["inbox"]
-    changed = lookup.known["inbox"] = SampleConnection(conn_type="http", conn_id="inbox", host="new")
-    clock[0] = CONNECTION_SECONDS
-    assert connections.get("inbox") is changed
-    assert lookup.asked == ["inbox", "inbox"]
-
-
-def test_a_connection_that_does_not_exist_is_found_as_soon_as_it_does(lookup: Lookup) -> None:
-    connections = Connections(lambda: 0.0)
-    with pytest.raises(UnknownTarget, match="there is no Airflow connection 'später'"):
-        connections.get("später")
-    lookup.known["später"] = SampleConnection(conn_type="http")
-    assert connections.get("später") is lookup.known["später"]

@@ -57,7 +57,7 @@ class Owner:
             "on": ["shop.failed"],
             "event_pattern": {"data": {"dag_id": [self.dag_id if self.dag_id else {"exists": False}]}},
             "targets": ["inbox"],
-            "repeat": "1d",
+            "resolve": {"on": ["shop.mended"]},
         }
         muted = {"dags": [self.dag_id]} if self.dag_id else {"rules": ["x"]}
         silence = {

@@ -172,6 +172,39 @@ ALERTS = (
 )
 
 
+QUARANTINED = Arg(("id",), help="its number, from `quarantine list`", type=int)
+
+QUARANTINE = (
+    ActionCommand(
+        name="list",
+        help="what could not be read, matched or written and was set aside",
+        func=_do("quarantine", "list_quarantined"),
+        args=(
+            Arg(("--kind",), help="only this kind", choices=("event", "match", "state", "prune"), default=""),
+            ONLY_WORKSPACE,
+            LIMIT,
+            OUTPUT,
+        ),
+    ),
+    ActionCommand(
+        name="retry",
+        help="try it again",
+        func=_do("quarantine", "retry"),
+        args=(
+            Arg(("id",), help="its number, from `quarantine list`", type=int, nargs="?", default=0),
+            Arg(("--all",), help="all that can be tried again", action="store_true"),
+            ONLY_WORKSPACE,
+        ),
+    ),
+    ActionCommand(
+        name="discard",
+        help="let it be; its event stays recorded",
+        func=_do("quarantine", "discard"),
+        args=(QUARANTINED,),
+    ),
+)
+
+
 def _many(option: str, help: str) -> Arg:
     return Arg((option,), help=help, nargs="+", action="extend", default=None)
 
@@ -322,6 +355,7 @@ def get_commands() -> list[CLICommand]:
                 GroupCommand(name="packs", help="ready bundles of rules", subcommands=PACKS),
                 GroupCommand(name="alerts", help="open alerts", subcommands=ALERTS),
                 GroupCommand(name="silences", help="notifications that nobody wants for a while", subcommands=SILENCES),
+                GroupCommand(name="quarantine", help="what was set aside", subcommands=QUARANTINE),
                 GroupCommand(name="deliveries", help="deliveries and dead letters", subcommands=DELIVERIES),
                 GroupCommand(name="templates", help="message templates", subcommands=TEMPLATES),
                 ActionCommand(

@@ -102,6 +102,18 @@ class Batch:
             done.append(ready.arrival.seq)
         return done
 
+    def take_again(self, seq: int, rule: str) -> bool:
+        """Show a matched event to one rule once more, as if it came now; say whether it is there and can be read."""
+        event = self._events_at([seq]).get(seq)
+        if event is None:
+            return False
+        prepared = self.engine.prepare(Arrival(seq, event, 0.0))
+        steps = [step for step in prepared.steps if step[0].name == rule]
+        # What is due is not overtaken, but comes after.
+        self.engine.clock = self._moment.timestamp()
+        self.engine.take(prepared._replace(steps=steps))
+        return True
+
     def advance(self, go_on: Callable[[], bool] = endless) -> bool:
         """Do what is due, as far as there is time; say whether nothing is left."""
         return self.engine.advance(self.horizon, go_on) and not self.more_due

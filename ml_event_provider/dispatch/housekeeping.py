@@ -7,7 +7,7 @@ import os
 import socket
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ml_event_provider import config, troubles
 from ml_event_provider.dispatch.completion import complete
@@ -15,12 +15,12 @@ from ml_event_provider.dispatch.loop import guarded
 from ml_event_provider.dispatch.reconciler import Reconciler
 from ml_event_provider.exceptions import EventRejected
 from ml_event_provider.metrics import gauge
-from ml_event_provider.store import cursors, dispatchers, events, retention, unmatched
+from ml_event_provider.store import cursors, dispatchers, events, quarantine, retention, unmatched
 from ml_event_provider.store.engine import database_now, refuses, tables_missing, transaction, utc_now, worth_retrying
 from ml_event_provider.store.spool import Spool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from ml_event_provider.dispatch.loop import Signals
     from ml_event_provider.dispatch.settings import Settings
@@ -37,9 +37,20 @@ TURN_SECONDS = 4.0
 
 
 class Housekeeping:
-    """All that a dispatcher does beside matching and sending."""
+    """All that a dispatcher does beside matching and sending.
 
-    def __init__(self, settings: Settings, *, dispatcher_id: str, parent: int | None) -> None:
+    :param report: what else health is told of this dispatcher.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        dispatcher_id: str,
+        parent: int | None,
+        report: Callable[[], Mapping[str, Any]] = dict,
+    ) -> None:
+        self._report = report
         self._settings = settings
         self._id = dispatcher_id
         self._parent = parent
@@ -106,6 +117,7 @@ class Housekeeping:
             skew = round((asked + (utc_now() - asked) / 2 - now).total_seconds(), 3)
             report = {
                 "skew_seconds": skew,
+                **self._report(),
                 "spool": {**held._asdict(), "directory": str(self._spool.directory)},
             }
             dispatchers.beat(
@@ -117,11 +129,14 @@ class Housekeeping:
             silent, wrong = now - timedelta(days=1), now + 2 * timedelta(seconds=SILENT_SECONDS)
             dispatchers.forget_silent(connection, before=silent, after=wrong)
             waiting, oldest = unmatched.count(connection)
+            aside = quarantine.count(connection)
         gauge("clock_skew_seconds", skew)
         gauge("spool_files", held.files)
         gauge("spool_bytes", held.bytes)
         gauge("spool_oldest_seconds", held.oldest_seconds)
         gauge("spool_rejected", held.rejected)
+        gauge("quarantined", sum(aside.values()))
+        gauge("rules_unusable", sum(len(one) for one in report.get("unusable", {}).values()))
         gauge("events_unmatched", waiting)
         gauge("oldest_unmatched_seconds", (now - oldest).total_seconds() if oldest else 0.0)
 

@@ -41,7 +41,7 @@ class DispatcherProcess:
         self._signals = Signals()
         self._rounds = Rounds()
         self._sending = Sending(settings, dispatcher_id=self.id)
-        self._housekeeping = Housekeeping(settings, dispatcher_id=self.id, parent=parent)
+        self._housekeeping = Housekeeping(settings, dispatcher_id=self.id, parent=parent, report=self._rounds.report)
 
     def stop(self, *_: Any) -> None:
         """End after what is under way; also a signal handler."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from ml_event_provider.dispatch.loop import guarded
 from ml_event_provider.dispatch.matching import Rotation
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from ml_event_provider.dispatch.loop import Signals
 
 log = logging.getLogger(__name__)
+
+#: How many unusable rules of a workspace are reported.
+TOLD: Final = 20
 
 
 class Rounds:
@@ -29,6 +32,12 @@ class Rounds:
                 signals.tell()
             else:
                 signals.wait(poll, since=told)
+
+    def report(self) -> dict[str, Any]:
+        """What health is told: why which rules cannot be used, by workspace."""
+        return {
+            "unusable": {name: dict(list(one.items())[:TOLD]) for name, one in self._rotation.rules.unusable.items()}
+        }
 
     def round(self) -> bool:
         """One turn; say whether there was anything to do, or is more."""

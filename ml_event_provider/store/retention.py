@@ -6,13 +6,17 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, exists, select
 
-from ml_event_provider.store import cursors, decisions, schema, states
-from ml_event_provider.store.engine import transaction
+from ml_event_provider.store import cursors, decisions, quarantine, schema, states
+from ml_event_provider.store.engine import database_now, transaction
+from ml_event_provider.store.one_by_one import each, reason_of
+from ml_event_provider.store.quarantine import Kind, SetAside
 from ml_event_provider.store.schema import DeliveryState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import datetime
+
+    from sqlalchemy import Connection
 
 BATCH = 500
 
@@ -57,14 +61,7 @@ def prune(before: datetime, *, go_on: Callable[[], bool] = lambda: True) -> int:
             if not seqs:
                 break
             position = seqs[-1]
-            seqs = [seq for seq in seqs if seq not in held]
-            notifications = select(schema.notification.c.id).where(schema.notification.c.event_seq.in_(seqs))
-            deliveries = select(schema.delivery.c.id).where(schema.delivery.c.notification_id.in_(notifications))
-            connection.execute(delete(schema.attempt).where(schema.attempt.c.delivery_id.in_(deliveries)))
-            connection.execute(delete(schema.delivery).where(schema.delivery.c.notification_id.in_(notifications)))
-            connection.execute(delete(schema.notification).where(schema.notification.c.event_seq.in_(seqs)))
-            connection.execute(delete(schema.event).where(schema.event.c.seq.in_(seqs)))
-            pruned += len(seqs)
+            pruned += _delete(connection, [seq for seq in seqs if seq not in held])
     while go_on():
         with transaction() as connection:
             gone = decisions.forget(connection, before=before, limit=BATCH)
@@ -79,3 +76,23 @@ def prune(before: datetime, *, go_on: Callable[[], bool] = lambda: True) -> int:
             if cursors.lock(connection, states.lock_of(workspace), now=before, wait=False):
                 states.forget_idle(connection, workspace, before=before)
     return pruned
+
+
+def _delete(connection: Connection, seqs: Sequence[int]) -> int:
+    """Delete events with all that hangs on them; what cannot be deleted is set aside. Say how many went."""
+    spoilt: list[SetAside] = []
+
+    def delete_some(some: Sequence[int]) -> None:
+        notifications = select(schema.notification.c.id).where(schema.notification.c.event_seq.in_(some))
+        deliveries = select(schema.delivery.c.id).where(schema.delivery.c.notification_id.in_(notifications))
+        connection.execute(delete(schema.attempt).where(schema.attempt.c.delivery_id.in_(deliveries)))
+        connection.execute(delete(schema.delivery).where(schema.delivery.c.notification_id.in_(notifications)))
+        connection.execute(delete(schema.notification).where(schema.notification.c.event_seq.in_(some)))
+        connection.execute(delete(schema.event).where(schema.event.c.seq.in_(some)))
+
+    def not_deleted(seq: int, error: Exception) -> None:
+        spoilt.append(SetAside(Kind.PRUNE, str(seq), "", f"cannot be deleted: {reason_of(error)}"))
+
+    each(connection, seqs, delete_some, not_deleted)
+    quarantine.set_aside(connection, spoilt, now=database_now(connection))
+    return len(seqs) - len(spoilt)

@@ -27,7 +27,7 @@ def last_week():
     return frame
 
 
-@dag(schedule=None, tags=["ml", "churn"], default_args={"owner": "grace"})
+@dag("example_check_drift", doc_md=__doc__, schedule=None, tags=["ml", "churn"], default_args={"owner": "grace"})
 def check_drift():
     DriftCheckOperator(
         task_id="compare",

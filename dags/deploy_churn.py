@@ -7,6 +7,7 @@ Connections: ``mlflow_default`` (type ``ml_events_mlflow``), ``ml_slack`` (type 
 from __future__ import annotations
 
 from airflow.sdk import Asset, dag, task
+from airflow.sdk.exceptions import AirflowSkipException
 
 from ml_event_provider.hooks.mlflow import MLflowHook
 from ml_event_provider.operators.events import PublishEventOperator, SendNotificationOperator
@@ -15,12 +16,15 @@ MODEL = "churn"
 APPROVED = Asset("approved_churn_model")
 
 
-@dag(schedule=[APPROVED], tags=["ml", "churn"], default_args={"owner": "grace"})
+@dag("example_deploy_churn", doc_md=__doc__, schedule=[APPROVED], tags=["ml", "churn"], default_args={"owner": "grace"})
 def deploy_churn():
     @task
     def promote(triggering_asset_events=None) -> str:
         """Let the alias ``champion`` name the approved version: serving loads ``models:/churn@champion``."""
-        version = triggering_asset_events[APPROVED][-1].extra["version"]
+        approved = triggering_asset_events.get(APPROVED)
+        if not approved:
+            raise AirflowSkipException("nothing was approved: this DAG starts by itself when example_train_churn ends")
+        version = approved[-1].extra["version"]
         MLflowHook().set_alias(MODEL, "champion", version)
         return version
 

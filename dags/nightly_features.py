@@ -16,6 +16,8 @@ from ml_event_provider.notifications.ml_events import MlEventNotifier
 
 
 @dag(
+    "example_nightly_features",
+    doc_md=__doc__,
     schedule=None,
     tags=["ml", "features"],
     default_args={

@@ -18,6 +18,8 @@ APPROVED = Asset("approved_churn_model")
 
 
 @dag(
+    "example_train_churn",
+    doc_md=__doc__,
     schedule=None,
     tags=["ml", "churn"],
     default_args={"owner": "ada"},
@@ -26,7 +28,6 @@ APPROVED = Asset("approved_churn_model")
         reference=DeadlineReference.DAGRUN_QUEUED_AT,
         interval=timedelta(seconds=30),
         callback=callbacks.deadline_alert_callback(),
-        name="churn model not approved yet",
     ),
 )
 def train_churn():

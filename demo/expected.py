@@ -32,7 +32,7 @@ def _all(*rows: tuple[str, str, str, str]) -> list[Notification]:
     return [Notification(*row[:3], conn_id) for row in rows for conn_id in row[3].split()]
 
 
-APPROVAL_MISSING = _all(("airflow.deadline.missed", "train_churn", "late-runs", "ml_dingtalk"))
+APPROVAL_MISSING = _all(("airflow.deadline.missed", "example_train_churn", "late-runs", "ml_dingtalk"))
 APPROVED = _all(
     (
         "ml.model_version.approval_changed",
@@ -41,32 +41,32 @@ APPROVED = _all(
         "ml_slack ml_webhook",
     ),
     ("airflow.asset.updated", "assets/approved_churn_model", "released-models", "ml_webhook"),
-    ("airflow.dag_run.success", "train_churn", "churn-runs", "ml_webhook"),
+    ("airflow.dag_run.success", "example_train_churn", "churn-runs", "ml_webhook"),
     ("com.example.model.deployed", "models/churn", "deployments", "ml_webhook"),
-    ("ml.notification.requested", "deploy_churn.tell_people", "task tell_people", "ml_slack ml_dingtalk"),
-    ("airflow.dag_run.success", "deploy_churn", "churn-runs", "ml_webhook"),
+    ("ml.notification.requested", "example_deploy_churn.tell_people", "task tell_people", "ml_slack ml_dingtalk"),
+    ("airflow.dag_run.success", "example_deploy_churn", "churn-runs", "ml_webhook"),
 )
 DRIFT = _all(
-    ("ml.data_validation.failed", "check_drift.compare", "bad-data", "ml_webhook"),
-    ("ml.dataset.drift_detected", "check_drift.compare", "drift", "ml_slack smtp_default"),
-    ("airflow.dag_run.success", "check_drift", "churn-runs", "ml_webhook"),
+    ("ml.data_validation.failed", "example_check_drift.compare", "bad-data", "ml_webhook"),
+    ("ml.dataset.drift_detected", "example_check_drift.compare", "drift", "ml_slack smtp_default"),
+    ("airflow.dag_run.success", "example_check_drift", "churn-runs", "ml_webhook"),
 )
 BAD_NIGHT = _all(
-    ("airflow.task_instance.failed", "nightly_features.load_orders", "direct", "ml_webhook"),
+    ("airflow.task_instance.failed", "example_nightly_features.load_orders", "direct", "ml_webhook"),
     (
         "airflow.task_instance.failed",
-        "nightly_features.load_orders",
+        "example_nightly_features.load_orders",
         "broken-tasks",
         "ml_dingtalk smtp_default",
     ),
-    ("airflow.task_instance.up_for_retry", "nightly_features.load_clicks", "flaky-tasks", "ml_slack"),
+    ("airflow.task_instance.up_for_retry", "example_nightly_features.load_clicks", "flaky-tasks", "ml_slack"),
     (
         "airflow.task_instance.failed",
-        "nightly_features.aggregate_sessions",
+        "example_nightly_features.aggregate_sessions",
         "broken-tasks",
         "ml_dingtalk smtp_default",
     ),
-    ("airflow.dag_run.failed", "nightly_features", "broken-runs", "smtp_default"),
+    ("airflow.dag_run.failed", "example_nightly_features", "broken-runs", "smtp_default"),
 )
 ALL = [*APPROVAL_MISSING, *APPROVED, *DRIFT, *BAD_NIGHT]
 

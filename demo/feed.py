@@ -50,7 +50,7 @@ class Told:
 
     @property
     def about(self) -> str:
-        """What the event is about, short: ``nightly_features.load_orders``."""
+        """What the event is about, short: ``example_nightly_features.load_orders``."""
         return subject(self.event)
 
     @property

@@ -63,8 +63,8 @@ class Story:
         self._screen.say(
             "Trigger dags/train_churn.py. Nobody approves its model at first: the run misses its deadline."
         )
-        run = self._airflow.trigger("train_churn", run_id=RUN)
-        self._until(lambda: self._waits("train_churn", run), "ModelApprovalSensor to wait in the triggerer")
+        run = self._airflow.trigger("example_train_churn", run_id=RUN)
+        self._until(lambda: self._waits("example_train_churn", run), "ModelApprovalSensor to wait in the triggerer")
         version = newest_version(self._world.mlflow, "churn")
         metrics = ", ".join(f"{tag['key']} {tag['value']}" for tag in version["tags"])
         self._screen.say(
@@ -89,8 +89,8 @@ class Story:
             "Trigger dags/check_drift.py and dags/nightly_features.py: one task fails, one is retried,"
             " one is killed with SIGKILL, which Airflow itself tells nobody of."
         )
-        self._airflow.trigger("check_drift", run_id=RUN)
-        self._airflow.trigger("nightly_features", run_id=RUN)
+        self._airflow.trigger("example_check_drift", run_id=RUN)
+        self._airflow.trigger("example_nightly_features", run_id=RUN)
         self._arrive([*expected.DRIFT, *expected.BAD_NIGHT])
 
     def _settle(self) -> None:

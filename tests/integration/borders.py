@@ -7,13 +7,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from fastapi.routing import APIRoute
-
 from ml_event_provider.dispatch.matching import Rules, match_batch
 from ml_event_provider.events.model import Event
 from ml_event_provider.store import definitions, events, states
 from ml_event_provider.store.definitions import Kind
 from ml_event_provider.store.engine import transaction
+from tests.peers import routes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -145,8 +144,9 @@ ROUTES: dict[tuple[str, str], tuple[str, Callable[..., Response]]] = {
 def routes_of(app: FastAPI) -> list[tuple[str, str]]:
     """Method and path of each route of ours."""
     (mounted,) = (route.app for route in app.routes if route.path == "/ml-events")
-    assert all(isinstance(route, APIRoute) for route in mounted.routes), "a route that is no APIRoute asks for no user"
-    return [(method, f"/ml-events{route.path}") for route in mounted.routes for method in sorted(route.methods)]
+    return [
+        (method, f"/ml-events{route.path}") for route in routes.routes_of(mounted) for method in sorted(route.methods)
+    ]
 
 
 def outcome(route: tuple[str, str], answer: Response, owner: Owner) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted((ROOT / "dags").glob("*.py"))
 
 
 def run(*command: str | Path, cwd: Path, env: dict[str, str] | None = None) -> str:
@@ -63,7 +64,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
     return programs, folder, environment
 
 
-def test_wheel_holds_package_templates_migrations_and_licence_and_nothing_else(wheel):
+def test_wheel_holds_package_templates_migrations_examples_and_licence_and_nothing_else(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     for wanted in (
         "ml_event_provider/templates/message.j2",
@@ -71,11 +72,13 @@ def test_wheel_holds_package_templates_migrations_and_licence_and_nothing_else(w
         "ml_event_provider/store/migrations/env.py",
         "ml_event_provider/store/migrations/versions/v0001_first_tables.py",
         "ml_event_provider/py.typed",
+        *(f"airflow_provider_ml_events/example_dags/{path.name}" for path in EXAMPLES),
     ):
         assert wanted in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert {name.split("/")[0] for name in names} == {
         "ml_event_provider",
+        "airflow_provider_ml_events",
         next(name.split("/")[0] for name in names if ".dist-info" in name),
     }
 
@@ -96,6 +99,21 @@ def test_airflow_finds_provider_tables_and_commands(installed):
         env=environment,
     )
     assert "failed" in rendered
+
+
+def test_airflow_shows_the_examples_and_can_parse_them_without_any_extra(installed):
+    programs, folder, environment = installed
+    code = """
+from airflow.dag_processing.bundles.manager import DagBundlesManager
+from airflow.dag_processing.dagbag import BundleDagBag
+bundle = DagBundlesManager().get_bundle("airflow-provider-ml-events-example-dags")
+bag = BundleDagBag(bundle.path, bundle_path=bundle.path, bundle_name=bundle.name)
+assert not bag.import_errors, bag.import_errors
+print("examples:", *sorted(bag.dags))
+"""
+    shown = run(programs / "python", "-c", code, cwd=folder, env=environment | {"AIRFLOW__CORE__LOAD_EXAMPLES": "True"})
+    assert "examples: " + " ".join(f"example_{path.stem}" for path in EXAMPLES) in shown
+    assert "Could not load provider module airflow_provider_ml_events" not in shown
 
 
 def test_every_class_that_the_provider_names_can_be_imported(installed):

@@ -78,7 +78,7 @@ def test_runtime_task_instance_in_full(runtime_ti: Any, monkeypatch: pytest.Monk
         "previous_state": "running",
         "operator": "EmptyOperator",
         "tags": ["nightly"],
-        "queue": "default",
+        **({"queue": "default"} if "queue" in type(runtime_ti).model_fields else {}),
         "pool": "gpus",
         "hostname": "worker-7",
         "start_date": "2026-11-22T12:00:00Z",
@@ -111,6 +111,8 @@ def test_task_process_and_table_agree_on_the_id(runtime_ti: Any) -> None:
 
 
 def test_workspace_is_the_runs_team(runtime_ti: Any) -> None:
+    if "team_name" not in type(runtime_ti._ti_context_from_server.dag_run).model_fields:
+        pytest.skip("this Airflow tells its tasks of no team")
     runtime_ti._ti_context_from_server.dag_run.team_name = "fraud"
     told = task_event(runtime_ti, "failed", origin="worker")
     assert told is not None

@@ -199,7 +199,7 @@ def test_health_names_each_problem() -> None:
     assert found["status"] == "unhealthy"
     assert [problem.split(":")[0] for problem in found["problems"]] == [
         "no dispatcher is alive",
-        "2 event(s) wait to be matched, the oldest for 61 s",
+        "2 event(s) of workspace default wait to be matched, the oldest for 61 s",
         "1 deliveries became dead letters in the last day",
     ]
     assert found["deliveries"] == {"dead": 1}

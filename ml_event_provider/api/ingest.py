@@ -18,7 +18,7 @@ from ml_event_provider.events.bounds import MAX_EVENT_BYTES, bounded
 from ml_event_provider.events.model import Event
 from ml_event_provider.events.wire import read_request
 from ml_event_provider.rules.fields import Options
-from ml_event_provider.store import events as store
+from ml_event_provider.store import claims
 from ml_event_provider.store.engine import transaction
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def _record(who: Caller, headers: Mapping[str, str], body: bytes) -> list[str]:
         completed = complete(connection, events)
         authority.publish(connection, who, [*events, *completed])
         if completed:
-            store.record(connection, completed)
+            claims.record(connection, completed)
     return [event.id for event in events]
 
 

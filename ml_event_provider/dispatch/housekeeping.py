@@ -15,7 +15,7 @@ from ml_event_provider.dispatch.loop import guarded
 from ml_event_provider.dispatch.reconciler import Reconciler
 from ml_event_provider.exceptions import EventRejected
 from ml_event_provider.metrics import gauge
-from ml_event_provider.store import cursors, dispatchers, events, quarantine, retention, unmatched
+from ml_event_provider.store import claims, cursors, dispatchers, quarantine, retention, unmatched
 from ml_event_provider.store.engine import database_now, refuses, tables_missing, transaction, utc_now, worth_retrying
 from ml_event_provider.store.spool import Spool
 
@@ -32,6 +32,8 @@ HEARTBEAT_SECONDS = 5.0
 #: A dispatcher that was silent for this long does not count as alive.
 SILENT_SECONDS = 30.0
 HOUSEKEEPING_SECONDS = 1.0
+#: How often the ends of tries that are not committed yet are looked at: the latency of a failed task's event.
+CLAIM_SECONDS = 0.2
 #: How long one housekeeping job may keep the others waiting.
 TURN_SECONDS = 4.0
 
@@ -69,7 +71,7 @@ class Housekeeping:
                 if time.monotonic() >= due[name]:
                     due[name] = time.monotonic() + every
                     guarded(name, job, signals.stopping)
-            signals.stopping.wait(0.25)
+            signals.stopping.wait(CLAIM_SECONDS)
 
     def sign_off(self) -> None:
         """Give up what only a living dispatcher holds."""
@@ -83,6 +85,7 @@ class Housekeeping:
             ("heartbeat", HEARTBEAT_SECONDS, self._beat),
             ("spool", HOUSEKEEPING_SECONDS, lambda: self._spool.drain(record_spooled, away=away, go_on=turn())),
         ]
+        jobs.append(("claims", CLAIM_SECONDS, settle_claims))
         every = self._settings.reconcile_every
         if every > 0:
             jobs.append(("tables", HOUSEKEEPING_SECONDS, lambda: self._alone("tables", reconciler.read_tables)))
@@ -147,6 +150,15 @@ def turn() -> Callable[[], bool]:
     return lambda: time.monotonic() < end
 
 
+def settle_claims() -> None:
+    """Record the ends of tries that Airflow has committed since their processes told of them."""
+    after: int | None = 0
+    go_on = turn()
+    while after is not None and go_on():
+        with transaction() as connection:
+            _, after = claims.settle(connection, after=after)
+
+
 def record_spooled(spooled: list[Event]) -> None:
     """Record events from the spool as the ingest endpoint would have.
 
@@ -154,7 +166,7 @@ def record_spooled(spooled: list[Event]) -> None:
     """
     try:
         with transaction() as connection:
-            events.record(connection, complete(connection, spooled))
+            claims.record(connection, complete(connection, spooled))
     except Exception as error:
         if refuses(error):
             raise EventRejected(f"the database refuses them: {troubles.first_line(error)}") from error

@@ -122,14 +122,15 @@ def _row(event: Event, now: datetime) -> dict[str, Any]:
         "origin": event.origin,
         "time": event.time,
         "recorded_at": now,
-        "try_uuid": _try_uuid(event),
+        "try_uuid": try_of(event),
         "dag_id": dag_of(event),
         "matched_at": None,
         "body": event.to_json(),
     }
 
 
-def _try_uuid(event: Event) -> UUID | None:
+def try_of(event: Event) -> UUID | None:
+    """Airflow's UUID of the task try that the event tells of."""
     if not event.type.startswith(_TRY_PREFIX):
         return None
     try:

@@ -319,6 +319,19 @@ gap = Table(
     Column("horizon", BigInteger, nullable=True),
 )
 
+# What task processes said of how their try ended, until Airflow's own tables say so.
+claim = Table(
+    "ml_event_claim",
+    metadata,
+    Column("id", BigKey, primary_key=True, autoincrement=True),
+    Column("event_id", String(255), nullable=False),
+    Column("source", String(512), nullable=False),
+    Column("try_uuid", Uuid(), nullable=False),
+    Column("body", LongText, nullable=False),
+    Column("claimed_at", UtcDateTime, nullable=False),
+    UniqueConstraint("event_id", "source", name="ml_event_claim_event"),
+)
+
 # What could not be read, matched or settled and was set aside, so that the rest goes on. ``kind`` tells what
 # ``reference`` names: an event by its ``seq``, a state, a delivery.
 quarantine = Table(

@@ -26,7 +26,9 @@ def test_events_of_tasks_that_end_while_the_api_server_is_down_arrive_later(part
     parts.airflow.wait_for(
         lambda: final in parts.states_of(run_id).get("outlives", ()), f"the event of {final}", seconds=60
     )
-    assert Counter(parts.states_of(run_id)["outlives"])[final] == 1
+    told = Counter(parts.states_of(run_id)["outlives"])
+    # What its process said, and Airflow never learnt, is not told.
+    assert {state: count for state, count in told.items() if state != "running"} == {final: 1}
     print(f"task ended as {final}; {len(waiting)} file(s) had been spooled meanwhile")
 
 

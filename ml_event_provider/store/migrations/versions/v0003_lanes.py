@@ -58,6 +58,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", "position"),
     )
     op.create_table(
+        "ml_event_claim",
+        sa.Column("id", BIG_KEY, autoincrement=True, nullable=False),
+        sa.Column("event_id", sa.String(length=255), nullable=False),
+        sa.Column("source", sa.String(length=512), nullable=False),
+        sa.Column("try_uuid", sa.Uuid(), nullable=False),
+        sa.Column("body", LONG_TEXT, nullable=False),
+        sa.Column("claimed_at", UtcDateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("event_id", "source", name="ml_event_claim_event"),
+    )
+    op.create_table(
         "ml_event_quarantine",
         sa.Column("id", BIG_KEY, autoincrement=True, nullable=False),
         sa.Column("kind", sa.String(length=20), nullable=False),
@@ -196,7 +207,7 @@ def downgrade() -> None:
     )
     op.drop_index("ml_event_event_dag", "ml_event_event")
     op.drop_column("ml_event_event", "dag_id")
-    for table in ("ml_event_quarantine", "ml_event_gap", "ml_event_lane"):
+    for table in ("ml_event_quarantine", "ml_event_claim", "ml_event_gap", "ml_event_lane"):
         op.drop_table(table)
 
 

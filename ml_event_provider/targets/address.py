@@ -14,6 +14,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from ml_event_provider.exceptions import ForbiddenAddress
+from ml_event_provider.targets.hosts import ascii_host
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -44,6 +45,10 @@ def connect(
     :raises ForbiddenAddress: if one of its addresses is internal and ``allowed`` does not name it.
     :raises OSError: if it cannot be resolved (``socket.gaierror``) or reached.
     """
+    try:
+        host = ascii_host(host)
+    except ValueError:
+        raise socket.gaierror(socket.EAI_NONAME, "this cannot be a host name") from None
     found = _look_up(host, port, deadline, resolver)
     check(host, (entry[4][0] for entry in found), allowed)
     problem: OSError = socket.gaierror(socket.EAI_NONAME, "the name has no address")
@@ -70,7 +75,7 @@ def check(host: str, addresses: Iterable[str], allowed: Iterable[str]) -> None:
     :raises ForbiddenAddress: at the first internal address that is not allowed.
     """
     names, networks = _split(allowed)
-    if host.rstrip(".").lower() in names:
+    if _named(host) in names:
         return
     for text in addresses:
         address = ipaddress.ip_address(text.partition("%")[0])
@@ -119,8 +124,16 @@ def _split(allowed: Iterable[str]) -> tuple[set[str], list[ipaddress.IPv4Network
         try:
             networks.append(ipaddress.ip_network(entry, strict=False))
         except ValueError:
-            names.add(entry.rstrip(".").lower())
+            names.add(_named(entry))
     return names, networks
+
+
+def _named(host: str) -> str:
+    """A name as it is compared: what is none is compared with itself."""
+    try:
+        return ascii_host(host).rstrip(".")
+    except ValueError:
+        return host
 
 
 def _look_up(host: str, port: int, deadline: Deadline, resolver: Resolver) -> list[Any]:
@@ -138,8 +151,6 @@ def _look_up(host: str, port: int, deadline: Deadline, resolver: Resolver) -> li
         answer = answers.get(timeout=deadline.remaining())
     except queue.Empty:
         raise TimeoutError(f"the name {host} was not resolved in time") from None
-    if isinstance(answer, UnicodeError):
-        raise socket.gaierror(socket.EAI_NONAME, "this cannot be a host name") from None
     if isinstance(answer, BaseException):
         raise answer
     return answer

@@ -30,6 +30,10 @@ class Deadline:
             raise TimeoutError("the time allowed is over")
         return left
 
+    def shorten(self, seconds: float) -> None:
+        """End ``seconds`` from now, if that is earlier."""
+        self._end = min(self._end, self._now() + seconds)
+
 
 class TimedSocket:
     """Gives ``http.client`` and ``smtplib`` the file that they read, with the deadline kept on each read."""

@@ -56,6 +56,8 @@ REFUSED: Final[Mapping[int, str]] = {
     40035: "the request is malformed",
     43004: "the request is malformed",
     400105: "the message type is not supported",
+    460101: "the message is too long: shorten its template",
+    101002: "the message is too long: shorten its template",
 }
 
 #: Shared by all threads of the process: the robot counts, not the connection.

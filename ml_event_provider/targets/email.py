@@ -8,35 +8,30 @@ were put off, the next try must name those who have it (their answer is ``"deliv
 
 from __future__ import annotations
 
-import re
 import smtplib
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.message import EmailMessage
-from email.policy import SMTP
-from email.utils import format_datetime, formataddr, getaddresses
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from ml_event_provider.exceptions import ForbiddenAddress
 from ml_event_provider.hookspecs import hookimpl
+from ml_event_provider.rules.recipients import addresses, split_name
 from ml_event_provider.targets.answers import UnusableError, told
 from ml_event_provider.targets.connections import list_of, text_of
 from ml_event_provider.targets.failures import explain
+from ml_event_provider.targets.mail import compose, mail_address
 from ml_event_provider.targets.model import Capabilities, Message, Outcome, Result
 from ml_event_provider.targets.network import NETWORK, Network, short
 from ml_event_provider.targets.secrets import Mask
 from ml_event_provider.targets.smtp import Client, session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from ml_event_provider.connection import Connection
     from ml_event_provider.targets import Target
 
-#: One address without a name (RFC 5321, 4.5.3.1.3 allows 254 characters); nothing in it can end a command.
-_ADDRESS = re.compile(r"""[^\s@<>()\[\]\\,;:"\x00-\x1f\x7f]{1,64}@[^\s@<>()\[\]\\,;:"\x00-\x1f\x7f]{1,253}""")
-#: Bodies go in seven bits, which every server takes.
-_POLICY = SMTP.clone(cte_type="7bit")
 #: The answer of a recipient who has the message; all others are the server's code and words.
 _HAS_IT: Final = Outcome.DELIVERED.value
 
@@ -87,8 +82,12 @@ class EmailTarget:
         if not todo:
             return Result.delivered("250", "all recipients accepted it before", recipients=done)
         sender = _sender(text_of(extra, "from_email") or (connection.login or ""))
-        mail = compose(message, sender, everybody, datetime.fromtimestamp(self._now(), UTC))
-        return self._talk(connection, timeout, done, lambda client: _hand_over(client, mail, sender[1], todo, done))
+
+        def mail(named: Sequence[str]) -> bytes:
+            return compose(message, sender, named, datetime.fromtimestamp(self._now(), UTC))
+
+        envelope = _Envelope(sender[1], {each: _mail_address(each) for each in everybody}, todo, done)
+        return self._talk(connection, timeout, done, lambda client: _hand_over(client, mail, envelope))
 
     def _talk(
         self,
@@ -112,51 +111,37 @@ class EmailTarget:
             return Result.retry(code, f"{connection.host}: {words}", recipients=done)
 
 
-def addresses(value: Any) -> list[str]:
-    """The addresses in a list or a text with commas or semicolons, each once, without names."""
-    texts = [str(item) for item in value] if isinstance(value, list | tuple | set) else [str(value or "")]
-    pairs = getaddresses([text.replace(";", ",").replace("\n", ",") for text in texts])
-    return list(dict.fromkeys(address.strip() for _, address in pairs if address.strip()))
+@dataclass(frozen=True, slots=True)
+class _Envelope:
+    """Who sends to whom. ``plain`` has each recipient's address in its ASCII form, or why it is none."""
+
+    sender: str
+    plain: Mapping[str, str | ValueError]
+    todo: Sequence[str]
+    done: Mapping[str, str]
 
 
-def compose(message: Message, sender: tuple[str, str], recipients: Iterable[str], now: datetime) -> EmailMessage:
-    """The mail (RFC 5322). Titles and names are made one line, so that nobody can add headers by them."""
-    mail = EmailMessage(policy=_POLICY)
-    domain = sender[1].rpartition("@")[2]
-    mail["From"] = formataddr((short(sender[0]), sender[1]))
-    mail["To"] = ", ".join(_ascii_domain(address) for address in recipients if _ADDRESS.fullmatch(address))
-    mail["Subject"] = short(message.title) or message.event.type
-    mail["Date"] = format_datetime(now)
-    mail["Message-ID"] = f"<ml-event-{re.sub('[^A-Za-z0-9-]', '-', message.delivery_id)}@{domain}>"
-    # RFC 3834: keeps out-of-office answers away.
-    mail["Auto-Submitted"] = "auto-generated"
-    mail.set_content(_whole(message.body))
-    if html := message.parts.get("html"):
-        mail.add_alternative(_whole(html), subtype="html")
-    return mail
-
-
-def _hand_over(client: Client, mail: EmailMessage, sender: str, todo: list[str], done: Mapping[str, str]) -> Result:
+def _hand_over(client: Client, mail: Callable[[Sequence[str]], bytes], envelope: _Envelope) -> Result:
     """Offer the mail to each recipient, then send it to those who take it."""
-    utf8 = any(not address.isascii() for address in map(_ascii_domain, [sender, *todo]))
-    utf8 = utf8 and client.has_extn("smtputf8")
-    code, words = client.mail(sender, ["SMTPUTF8", "BODY=8BITMIME"] if utf8 else [])
+    known = {each: plain for each, plain in envelope.plain.items() if isinstance(plain, str)}
+    wanted = [envelope.sender, *(known[each] for each in envelope.todo if each in known)]
+    utf8 = not all(map(str.isascii, wanted)) and client.has_extn("smtputf8")
+    if not envelope.sender.isascii() and not utf8:
+        raise UnusableError("the server does not carry a sender beyond ASCII (SMTPUTF8): correct 'from_email'")
+    code, words = client.mail(envelope.sender, ["SMTPUTF8", "BODY=8BITMIME"] if utf8 else [])
     if code != 250:
-        return _result(code, words, done)
-    answers: dict[str, tuple[int, bytes]] = {}
-    for address in todo:
-        answers[address] = _offer(client, address, utf8)
-    takers = [address for address, (code, _) in answers.items() if 200 <= code < 300]
+        return _result(code, words, envelope.done)
+    answers = {each: _offer(client, envelope.plain[each], utf8) for each in envelope.todo}
+    takers = [each for each, (code, _) in answers.items() if 200 <= code < 300]
     if takers:
-        reply = client.data(mail.as_bytes(policy=_POLICY.clone(utf8=utf8)))
+        reply = client.data(mail([plain for plain in known.values() if utf8 or plain.isascii()]))
         answers |= dict.fromkeys(takers, reply)
-    return _summary(answers, done)
+    return _summary(answers, envelope.done)
 
 
-def _offer(client: Client, address: str, utf8: bool) -> tuple[int, bytes]:
-    plain = _ascii_domain(address)
-    if not _ADDRESS.fullmatch(plain):
-        return 553, b"5.1.3 this is no e-mail address"
+def _offer(client: Client, plain: str | ValueError, utf8: bool) -> tuple[int, bytes]:
+    if isinstance(plain, ValueError):
+        return 553, f"5.1.3 {plain}".encode()
     if not plain.isascii() and not utf8:
         return 553, b"5.6.7 the server does not carry addresses beyond ASCII (SMTPUTF8)"
     return client.rcpt(plain)
@@ -196,25 +181,18 @@ def _words(words: bytes | str) -> str:
 
 
 def _sender(text: str) -> tuple[str, str]:
-    name, address = next(iter(getaddresses([text])), ("", ""))
-    address = _ascii_domain(address)
-    if not _ADDRESS.fullmatch(address):
-        raise UnusableError("the sender is missing or no e-mail address: give the extra field 'from_email'")
-    return name, address
-
-
-def _ascii_domain(address: str) -> str:
-    """The address with an international domain in its ASCII form."""
-    local, at, domain = address.rpartition("@")
+    name, address = split_name(text)
     try:
-        return f"{local}{at}{domain.encode('idna').decode()}"
-    except UnicodeError:
-        return address
+        return name, mail_address(address)
+    except ValueError as error:
+        raise UnusableError(f"the sender is missing or {error}: give the extra field 'from_email'") from None
 
 
-def _whole(text: str) -> str:
-    """The text without half surrogates, which no mail can carry."""
-    return text.encode("utf-8", "replace").decode()
+def _mail_address(text: str) -> str | ValueError:
+    try:
+        return mail_address(text)
+    except ValueError as error:
+        return error
 
 
 @hookimpl

@@ -1,7 +1,4 @@
-"""Network errors in words, without anything of the request in them.
-
-The texts of ``requests`` and ``urllib3`` quote the URL, where many services keep their secret.
-"""
+"""Network errors in words, without anything of the request in them."""
 
 from __future__ import annotations
 
@@ -11,10 +8,6 @@ import smtplib
 import socket
 import ssl
 from typing import TYPE_CHECKING
-
-import urllib3
-from urllib3.exceptions import NameResolutionError
-from urllib3.exceptions import TimeoutError as PoolTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,22 +26,21 @@ def explain(error: BaseException) -> tuple[str, str]:
 
 #: The first line of which an error in the chain is an instance tells what happened.
 _EXPLANATIONS: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
-    ((socket.gaierror, NameResolutionError), "DNS", "the host name cannot be resolved"),
-    ((ssl.SSLError, urllib3.exceptions.SSLError), "TLS", "no secure connection"),
+    ((socket.gaierror,), "DNS", "the host name cannot be resolved"),
+    ((ssl.SSLError,), "TLS", "no secure connection"),
     ((ConnectionRefusedError,), "connection refused", "nothing listens there"),
-    ((TimeoutError, PoolTimeout), "timeout", "no complete answer within the time allowed"),
+    ((TimeoutError,), "timeout", "no complete answer within the time allowed"),
     (
         (
             ConnectionError,
             smtplib.SMTPServerDisconnected,
             http.client.RemoteDisconnected,
             http.client.IncompleteRead,
-            urllib3.exceptions.IncompleteRead,
         ),
         "reset",
         "the server closed the connection before its answer was complete",
     ),
-    ((http.client.HTTPException, urllib3.exceptions.ProtocolError), "protocol", "the answer is not HTTP"),
+    ((http.client.HTTPException,), "protocol", "the answer is not HTTP"),
     ((OSError,), "unreachable", "no connection"),
 )
 
@@ -58,13 +50,15 @@ def _detail(error: BaseException) -> str:
         return error.verify_message
     if isinstance(error, ssl.SSLError):
         return str(error.reason or "")
+    if isinstance(error, FileNotFoundError) and error.filename:
+        return f"{error.filename} does not exist"
     if isinstance(error, OSError) and type(error) is OSError and error.errno:
         return os.strerror(error.errno)
     return ""
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and all that caused it, each once; ``requests`` and ``urllib3`` wrap them in several ways."""
+    """The error and all that caused it, each once."""
     waiting, seen = [error], set()
     while waiting:
         link = waiting.pop(0)
@@ -72,5 +66,5 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
             continue
         seen.add(id(link))
         yield link
-        causes = (*link.args, getattr(link, "reason", None), link.__cause__, link.__context__)
+        causes = (*link.args, link.__cause__, link.__context__)
         waiting.extend(cause for cause in causes if isinstance(cause, BaseException))

@@ -6,26 +6,23 @@ URL's path and query, since many services keep their secret there.
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import os
 import socket
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urlsplit
-
-import requests
-from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import HTTPError
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote, unquote, urlsplit
 
 from ml_event_provider import __version__, config
 from ml_event_provider.exceptions import ForbiddenAddress
 from ml_event_provider.targets import address
-from ml_event_provider.targets.deadline import Deadline, TimedSocket
+from ml_event_provider.targets.deadline import Deadline
 from ml_event_provider.targets.failures import explain
+from ml_event_provider.targets.hosts import ascii_host
+from ml_event_provider.targets.http import Connections, Origin
 from ml_event_provider.targets.model import Result
 
 if TYPE_CHECKING:
@@ -33,18 +30,24 @@ if TYPE_CHECKING:
 
 #: How much of an answer is read, in bytes.
 MAX_ANSWER_BYTES = 64 * 1024
-#: Remote hosts to which one thread keeps connections open.
-_KEPT_HOSTS = 32
+#: How long the rest of an answer is waited for whose status has said all that counts, in seconds.
+_REST_SECONDS: Final = 2.0
+#: What is left as it is in a URL's path and query; all else is percent-encoded.
+_URL_SAFE: Final = "!#$%&'()*+,/:;=?@[]~"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a server answered. Header names are in lower case; ``body`` holds at most 64 KiB."""
+    """What a server answered. Header names are in lower case; ``body`` holds at most 64 KiB.
+
+    ``broken`` says, as code and words, why the body is not whole.
+    """
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     mask: Callable[[str], str] = str
+    broken: tuple[str, str] | None = None
 
     @property
     def text(self) -> str:
@@ -93,37 +96,46 @@ class Network:
         timeout: float,
         verify: bool | str = True,
         mask: Callable[[str], str] = str,
+        status_decides: bool = False,
     ) -> Answer | Result:
         """POST and read the answer, all within ``timeout`` seconds.
 
         :param verify: whether the server's certificate must be valid, or the path of the CAs to trust;
             ``REQUESTS_CA_BUNDLE`` is honoured.
         :param mask: takes secrets out of the answer's text.
+        :param status_decides: whether the status says all, so that a body which is slow or breaks off changes nothing.
         :return: the answer, whatever its status, or the result if there was none.
         """
         try:
-            prepared = _prepared(url, body, headers)
-        except (requests.RequestException, ValueError):
-            return Result.refused("URL", "the connection's URL must be http:// or https:// and a host")
-        if verify is True:
-            verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
-        adapter = self._adapter()
-        adapter.deadline = Deadline(timeout)
+            place, path, own = _taken_apart(url, verify)
+        except ValueError as error:
+            return Result.refused("URL", f"the connection's URL must be http:// or https:// and a host{error}")
+        deadline = Deadline(timeout)
+        connections = self._connections()
         try:
-            response = adapter.send(prepared, stream=True, timeout=timeout, verify=verify)
-            return _answer(response, mask)
+            response = connections.post(place, path, body, {**_FIXED, **headers, **own}, deadline)
+            if status_decides:
+                deadline.shorten(_REST_SECONDS)
+            answer = _read(response, mask)
+            if answer.broken or not response.isclosed() or response.will_close:
+                connections.drop(place)
         except ForbiddenAddress as error:
             return Result.refused("forbidden address", str(error))
-        except (OSError, HTTPError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException) as error:
             code, words = explain(error)
             return Result.retry(code, f"{origin(url)}: {words}")
+        except ValueError:
+            return Result.refused("header", "a header's name or value cannot be sent")
+        if answer.broken and not status_decides:
+            return Result.retry(answer.broken[0], f"{origin(url)}: {answer.broken[1]}")
+        return answer
 
-    def _adapter(self) -> _Adapter:
-        adapter: _Adapter | None = getattr(self._thread, "adapter", None)
+    def _connections(self) -> Connections:
+        known: Connections | None = getattr(self._thread, "connections", None)
         # A forked child must not talk on its parent's connections.
-        if adapter is None or adapter.process != os.getpid():
-            adapter = self._thread.adapter = _Adapter(self)
-        return adapter
+        if known is None or known.process != os.getpid():
+            known = self._thread.connections = Connections(self.connect)
+        return known
 
 
 def short(text: str) -> str:
@@ -142,78 +154,51 @@ def origin(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname or ''}{port}"
 
 
-def _prepared(url: str, body: bytes, headers: Mapping[str, str]) -> requests.PreparedRequest:
-    parts = urlsplit(url)
+#: "identity": an answer that unpacks to gigabytes is not asked for.
+_FIXED: Final = {
+    "User-Agent": f"airflow-provider-ml-events/{__version__}",
+    "Accept-Encoding": "identity",
+    "Accept": "*/*",
+}
+
+
+def _taken_apart(url: str, verify: bool | str) -> tuple[Origin, str, dict[str, str]]:
+    """Where a URL leads, what is asked for there, and the headers that its credentials make."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        raise ValueError from None
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError
-    request = requests.PreparedRequest()
-    # "identity": an answer that unpacks to gigabytes is not asked for.
-    fixed = {"User-Agent": f"airflow-provider-ml-events/{__version__}", "Accept-Encoding": "identity"}
-    request.prepare(method="POST", url=url, headers={**fixed, **headers}, data=body)
-    return request
+    try:
+        host = ascii_host(parts.hostname)
+    except ValueError as error:
+        raise ValueError(f"; {error}") from None
+    path = quote((parts.path or "/") + (f"?{parts.query}" if parts.query else ""), safe=_URL_SAFE)
+    own = {}
+    if parts.username is not None:
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+        own["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
+    return Origin(parts.scheme, host, port, verify), path, own
 
 
-def _answer(response: requests.Response, mask: Callable[[str], str]) -> Answer:
-    body = b""
-    # Once more after the last byte: only then an answer that breaks off is told from one that ends.
-    while len(body) <= MAX_ANSWER_BYTES:
-        part = response.raw.read(MAX_ANSWER_BYTES + 1 - len(body), decode_content=False)
-        if not part:
-            break
-        body += part
-    if len(body) > MAX_ANSWER_BYTES:
-        response.raw.close()
-    response.raw.release_conn()
+def _read(response: http.client.HTTPResponse, mask: Callable[[str], str]) -> Answer:
+    body, broken = b"", None
+    try:
+        # More than the limit, to tell an answer that ends there from one that goes on.
+        body = response.read(MAX_ANSWER_BYTES + 1)
+        if response.length and len(body) <= MAX_ANSWER_BYTES:
+            raise http.client.IncompleteRead(body, response.length)
+    except (OSError, http.client.HTTPException) as error:
+        broken = explain(error)
     return Answer(
-        status=response.status_code,
-        headers={name.lower(): value for name, value in response.headers.items()},
+        status=response.status,
+        headers={name.lower(): value for name, value in response.getheaders()},
         body=body[:MAX_ANSWER_BYTES],
         mask=mask,
+        broken=broken,
     )
-
-
-class _Adapter(HTTPAdapter):
-    """One thread's connections. ``deadline`` is that of the request that is under way."""
-
-    deadline: Deadline
-
-    def __init__(self, network: Network) -> None:
-        self._network = network
-        self.process = os.getpid()
-        super().__init__(pool_connections=_KEPT_HOSTS, pool_maxsize=1)
-
-    def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        super().init_poolmanager(*args, **options)
-        adapter = self
-
-        class Timed(http.client.HTTPResponse):
-            """Read within the deadline."""
-
-            def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
-                super().__init__(cast("socket.socket", TimedSocket(sock, adapter.deadline)), *args, **options)
-
-        class Guarded(HTTPConnection):
-            """Connects through the guard."""
-
-            response_class = Timed
-
-            def _new_conn(self) -> socket.socket:
-                return adapter.connect(self.host, self.port)
-
-        class GuardedTLS(Guarded, HTTPSConnection):
-            """The same over TLS; name and certificate are checked against the URL's host."""
-
-        class Pool(HTTPConnectionPool):
-            ConnectionCls = Guarded
-
-        class PoolTLS(HTTPSConnectionPool):
-            ConnectionCls = GuardedTLS
-
-        self.poolmanager.pool_classes_by_scheme = {"http": Pool, "https": PoolTLS}
-
-    def connect(self, host: str, port: int) -> socket.socket:
-        """A checked connection for the request that is under way."""
-        return self._network.connect(host.strip("[]"), port, self.deadline)
 
 
 #: What targets use unless they are given another one.

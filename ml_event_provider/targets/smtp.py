@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ml_event_provider.targets.answers import UnusableError
 from ml_event_provider.targets.connections import flag_of, text_of
 from ml_event_provider.targets.deadline import Deadline, TimedSocket
+from ml_event_provider.targets.hosts import ascii_host
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,10 +28,12 @@ class Client(smtplib.SMTP):
         self._network = network
         self._deadline = deadline
         self._tls = tls
-        super().__init__(host, port, local_hostname=own_name(), timeout=deadline.remaining())
+        # The dot at the end is for the resolver alone.
+        self._looked_up = host
+        super().__init__(host.rstrip("."), port, local_hostname=own_name(), timeout=deadline.remaining())
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
-        sock = self._network.connect(host, port, self._deadline)
+        sock = self._network.connect(self._looked_up, port, self._deadline)
         if self._tls is None:
             return sock
         try:
@@ -65,6 +68,10 @@ def session(connection: Connection, network: Network, timeout: float) -> Iterato
     host = (connection.host or "").strip()
     if not host:
         raise UnusableError("the field host is empty: give the mail server")
+    try:
+        host = ascii_host(host)
+    except ValueError as error:
+        raise UnusableError(f"the field host: {error}: give the mail server's name") from None
     extra = connection.extra_dejson
     from_start = not flag_of(extra, "disable_ssl")
     context = _tls(text_of(extra, "ssl_context"))

@@ -101,7 +101,9 @@ class WebhookTarget:
         headers, body = _content(_format(text_of(extra, "format"), message), message)
         headers = {**_own_headers(connection), **headers}
         headers.update(_signature_headers(connection, message.delivery_id, int(self._now()), body))
-        answer = self._network.post(url, body, headers, timeout=timeout, verify=_verify(extra), mask=mask)
+        answer = self._network.post(
+            url, body, headers, timeout=timeout, verify=_verify(extra), mask=mask, status_decides=True
+        )
         return answer if isinstance(answer, Result) else outcome_of(answer, self._now)
 
 

@@ -112,6 +112,8 @@ class Receiver:
         self.webhook_secret, self.robot_token, self.robot_secret = webhook_secret, robot_token, robot_secret
         self.keywords = keywords
         self.requests: list[Received] = []
+        #: The targets of the requests as they came, with their query.
+        self.raw_paths: list[str] = []
         self.connections = 0
         self.now = now
         self._tls = tls
@@ -283,6 +285,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         headers = {name.lower(): value for name, value in self.headers.items()}
         receiver = self.server.receiver
+        receiver.raw_paths.append(self.path)
         behaviour = receiver.handle(self.path, headers, body)
         if behaviour.delay:
             receiver.pause(behaviour.delay)

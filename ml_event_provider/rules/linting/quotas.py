@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from email.utils import getaddresses
 from typing import TYPE_CHECKING, Any, Final
 
 from ml_event_provider.rules.linting.remarks import Remark
+from ml_event_provider.rules.recipients import addresses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -71,8 +71,7 @@ def people(options: Mapping[str, Any]) -> set[str]:
     """Whom a target's options name."""
     found: set[str] = set()
     for name in _ADDRESSES:
-        pairs = getaddresses([re.sub("[;\uff0c\uff1b\n]", ",", text) for text in _texts(options.get(name))])
-        found |= {address.strip().casefold() for _, address in pairs}
+        found |= {address.casefold() for address in addresses(options.get(name))}
     for name in _PEOPLE:
         found |= {person.strip() for text in _texts(options.get(name)) for person in _SEPARATORS.split(text)}
     return found - {""}

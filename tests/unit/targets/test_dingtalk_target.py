@@ -202,6 +202,8 @@ def test_a_wrong_token_is_told(target: DingTalkTarget, receiver: Receiver) -> No
         (40035, Outcome.REFUSED),
         (43004, Outcome.REFUSED),
         (400105, Outcome.REFUSED),
+        (460101, Outcome.REFUSED),
+        (101002, Outcome.REFUSED),
         (130101, Outcome.RETRY),
         ("410100", Outcome.RETRY),
         (999999, Outcome.RETRY),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+import logging
 import os
 import socket
 import threading
@@ -7,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from urllib3.exceptions import InsecureRequestWarning
 
 from ml_event_provider.targets import Outcome, Result
 from ml_event_provider.targets.network import MAX_ANSWER_BYTES, Answer, Network, origin, short
@@ -62,6 +63,97 @@ def test_what_the_network_does_is_worth_another_try(
     assert (result.outcome, result.code) == (Outcome.RETRY, code)
     assert "s3cr3t" not in result.reason
     assert receiver.url().rstrip("/") in result.reason
+
+
+INTERIM = b"HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "interim",
+    [
+        INTERIM,
+        b"HTTP/1.1 102 Processing\r\n\r\n" * 5,
+        b"HTTP/1.1 100 Continue\r\n\r\n" + INTERIM + b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"HTTP/1.1 199 X\r\nContent-Length: 5\r\n\r\n",
+    ],
+    ids=["103", "102", "100 and 103", "199"],
+)
+def test_the_answer_is_the_final_one(network: Network, receiver: Receiver, interim: bytes) -> None:
+    final = b"HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nContent-Length: 4\r\n\r\nbusy"
+    receiver.next(Behaviour(raw=interim + final))
+    answer = answered(network, receiver.url())
+    assert (answer.status, answer.headers["retry-after"], answer.body) == (503, "7", b"busy")
+    assert "link" not in answer.headers
+    assert answered(network, receiver.url()).status == 200
+
+
+@pytest.mark.parametrize("interim", [INTERIM * 100, INTERIM])
+def test_interim_answers_alone_are_no_answer(network: Network, receiver: Receiver, interim: bytes) -> None:
+    receiver.next(Behaviour(raw=interim))
+    assert posted(network, receiver.url(), timeout=1).outcome is Outcome.RETRY
+    assert answered(network, receiver.url()).status == 200
+
+
+def test_a_protocol_that_nobody_asked_for_is_an_answer(network: Network, receiver: Receiver) -> None:
+    receiver.next(Behaviour(raw=b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n"))
+    assert answered(network, receiver.url()).status == 101
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        Behaviour(raw=b"HTTP/1.1 202 OK\r\nContent-Length: 50\r\n\r\nhalf"),
+        Behaviour(raw=b"HTTP/1.1 202 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nhalf"),
+        Behaviour(raw=b"HTTP/1.1 202 OK\r\nTransfer-Encoding: chunked\r\n\r\nnot hexadecimal\r\n"),
+        Behaviour(status=202, body="x" * 100, drip=0.1),
+    ],
+    ids=["broken off", "broken chunk", "no chunk", "slow"],
+)
+def test_where_the_status_says_all_the_rest_may_fail(
+    network: Network, receiver: Receiver, behaviour: Behaviour
+) -> None:
+    receiver.next(behaviour, behaviour)
+    assert posted(network, receiver.url(), timeout=0.4).outcome is Outcome.RETRY
+    assert answered(network, receiver.url(), timeout=0.4, status_decides=True).status == 202
+    # What is left of it is not taken for the next answer.
+    assert answered(network, receiver.url()).status == 200
+
+
+def test_a_connection_that_the_server_closed_meanwhile_is_opened_anew(network: Network, receiver: Receiver) -> None:
+    assert answered(network, receiver.url()).status == 200
+    receiver.stop()
+    receiver.start()
+    assert answered(network, receiver.url()).status == 200
+
+
+def test_nothing_of_a_request_is_logged(network: Network, receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        answered(network, receiver.url(SECRET_PATH))
+        posted(network, f"http://127.0.0.1:{closed_port()}{SECRET_PATH}")
+    assert "s3cr3t" not in caplog.text
+    assert not [record for record in caplog.records if record.name.startswith(("urllib3", "http"))]
+
+
+@pytest.mark.parametrize(
+    ("path", "seen"),
+    [
+        ("", "/"),
+        ("/a b?c=d e&f=%20", "/a%20b?c=d%20e&f=%20"),
+        ("/größe", "/gr%C3%B6%C3%9Fe"),
+        ('/a"<>#fragment', "/a%22%3C%3E"),
+        ("?q=1", "/?q=1"),
+    ],
+)
+def test_a_urls_path_is_encoded_as_it_travels(network: Network, receiver: Receiver, path: str, seen: str) -> None:
+    answered(network, receiver.url("").rstrip("/") + path)
+    assert receiver.raw_paths == [seen]
+
+
+def test_a_urls_credentials_are_basic_authentication(network: Network, receiver: Receiver) -> None:
+    answered(network, receiver.url("/x", host="user%40x:p%C3%A4ss@127.0.0.1"))
+    expected = base64.b64encode("user@x:päss".encode()).decode()
+    assert receiver.requests[0].headers["authorization"] == f"Basic {expected}"
+    assert receiver.requests[0].headers["host"] == f"127.0.0.1:{receiver.port}"
 
 
 def test_a_closed_port_is_a_refused_connection(network: Network) -> None:
@@ -192,8 +284,7 @@ def test_tls_checks_the_name_in_the_url_at_the_checked_address(tmp_path: Path) -
         assert receiver.connections == 1
         wrong_name = posted(network, receiver.url("/x", host="other.example"), verify=str(authority.path))
         unknown_authority = posted(network, url)
-        with pytest.warns(InsecureRequestWarning):
-            assert answered(network, url, verify=False).status == 200
+        assert answered(network, url, verify=False).status == 200
     for result in (wrong_name, unknown_authority):
         assert (result.outcome, result.code) == (Outcome.RETRY, "TLS")
     assert "other.example" in wrong_name.reason

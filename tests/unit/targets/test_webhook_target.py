@@ -313,6 +313,28 @@ def test_an_endpoint_never_changes_the_host(target: WebhookTarget, receiver: Rec
     assert receiver.requests[0].headers["host"] == f"127.0.0.1:{receiver.port}"
 
 
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        Behaviour(raw=b"HTTP/1.1 202 Accepted\r\nContent-Length: 50\r\n\r\nhalf"),
+        Behaviour(status=204, body="", headers={"Content-Length": "9"}),
+        Behaviour(status=200, body="x" * 100, drip=0.1),
+        Behaviour(raw=b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
+    ],
+    ids=["broken off", "no body", "slow", "after an interim answer"],
+)
+def test_the_status_line_decides(target: WebhookTarget, receiver: Receiver, behaviour: Behaviour) -> None:
+    receiver.next(behaviour)
+    assert target.send(connection(receiver), sample_message(), timeout=0.5).outcome is Outcome.DELIVERED
+
+
+@pytest.mark.parametrize("status", [400, 410, 500])
+def test_the_status_line_decides_for_refusals_too(target: WebhookTarget, receiver: Receiver, status: int) -> None:
+    receiver.next(Behaviour(raw=f"HTTP/1.1 {status} No\r\nContent-Length: 50\r\n\r\nhalf".encode()))
+    result = target.send(connection(receiver), sample_message(), timeout=5)
+    assert (result.code, result.outcome is Outcome.RETRY) == (f"HTTP {status}", status == 500)
+
+
 def test_throttling_keeps_the_wait_that_was_asked_for(target: WebhookTarget, receiver: Receiver) -> None:
     receiver.next(Behaviour(status=429, headers={"Retry-After": "17"}, body="slow down"))
     result = target.send(connection(receiver), sample_message(), timeout=5)

@@ -23,6 +23,7 @@ from ml_event_provider.events.wire import write_binary, write_structured
 from ml_event_provider.hookspecs import hookimpl
 from ml_event_provider.targets.answers import UnusableError, outcome_of, told
 from ml_event_provider.targets.connections import json_bytes, object_of, text_of, url_of
+from ml_event_provider.targets.endpoint import below
 from ml_event_provider.targets.model import Capabilities, Message, Result
 from ml_event_provider.targets.network import NETWORK, Network
 from ml_event_provider.targets.secrets import Mask
@@ -55,7 +56,8 @@ class WebhookTarget:
 
     In connections of type ``ml_events_webhook`` the password is the signing secret. In those of type ``http``
     login and password are HTTP's basic authentication, the secret is the extra ``signing_secret``, and
-    further extras are headers, as for ``HttpHook``. The rule's option ``endpoint`` is appended to the URL.
+    further extras are headers, as for ``HttpHook``. The rule's option ``endpoint`` names what lies below
+    the URL's path.
 
     :param now: the time in seconds since 1970.
     """
@@ -97,7 +99,7 @@ class WebhookTarget:
         url = url_of(connection, "http" if connection.conn_type == "http" else "https")
         endpoint = text_of(message.options, "endpoint")
         if endpoint:
-            url = f"{url.rstrip('/')}/{endpoint.lstrip('/')}"
+            url = below(url, endpoint)
         headers, body = _content(_format(text_of(extra, "format"), message), message)
         headers = {**_own_headers(connection), **headers}
         headers.update(_signature_headers(connection, message.delivery_id, int(self._now()), body))

@@ -306,7 +306,7 @@ def test_a_connection_without_a_url_is_refused(target: WebhookTarget, host: str 
     assert "host" in result.reason
 
 
-@pytest.mark.parametrize("endpoint", ["@evil.example/x", "//evil.example/x", "http://evil.example/x"])
+@pytest.mark.parametrize("endpoint", ["@evil.example/x", "//evil.example/x", "evil.example:80/x"])
 def test_an_endpoint_never_changes_the_host(target: WebhookTarget, receiver: Receiver, endpoint: str) -> None:
     http = SampleConnection(conn_type="http", host=receiver.url(""))
     target.send(http, sample_message(options={"endpoint": endpoint}), timeout=5)
@@ -333,6 +333,16 @@ def test_the_status_line_decides_for_refusals_too(target: WebhookTarget, receive
     receiver.next(Behaviour(raw=f"HTTP/1.1 {status} No\r\nContent-Length: 50\r\n\r\nhalf".encode()))
     result = target.send(connection(receiver), sample_message(), timeout=5)
     assert (result.code, result.outcome is Outcome.RETRY) == (f"HTTP {status}", status == 500)
+
+
+@pytest.mark.parametrize("endpoint", ["../admin/users?role=root", "a/%2e%2e/%2e%2e/admin", "http://evil.example/x"])
+def test_an_endpoint_that_leads_out_of_the_path_is_refused(
+    target: WebhookTarget, receiver: Receiver, endpoint: str
+) -> None:
+    http = SampleConnection(conn_type="http", host=receiver.url("/hooks"), login="ada", password="secret-password")
+    result = target.send(http, sample_message(options={"endpoint": endpoint}), timeout=5)
+    assert (result.outcome, receiver.requests) == (Outcome.REFUSED, [])
+    assert "the option 'endpoint' is" in result.reason
 
 
 def test_throttling_keeps_the_wait_that_was_asked_for(target: WebhookTarget, receiver: Receiver) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from ml_event_provider.events.hops import run_id_of
 from ml_event_provider.exceptions import InvalidRule, NotFound, TemplateProblem
 from ml_event_provider.messages.plain import one_line
 from ml_event_provider.messages.values import json_value, render_values
 from ml_event_provider.redaction import redact
 from ml_event_provider.store import airflow_actions
-from ml_event_provider.store.airflow_actions import MARK, run_id_of
+from ml_event_provider.store.airflow_actions import MARK
 from ml_event_provider.targets import Result
 
 if TYPE_CHECKING:

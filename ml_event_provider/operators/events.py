@@ -9,6 +9,7 @@ from airflow.sdk import BaseOperator
 
 from ml_event_provider import config
 from ml_event_provider.events.bounds import bounded
+from ml_event_provider.events.hops import HOPS_EXTENSION, read_run_id
 from ml_event_provider.events.identity import change_id
 from ml_event_provider.events.model import Event, attribute_text
 from ml_event_provider.hooks.ml_events import MlEventHook
@@ -58,6 +59,8 @@ class _EventOperator(BaseOperator):
         ti = context["ti"]
         map_index = -1 if ti.map_index is None else ti.map_index
         workspace = getattr(context.get("dag_run"), "team_name", None) or config.workspace()
+        # An event of a run that an action started counts as one that the action led to, whatever its type.
+        led = read_run_id(ti.run_id)
         return bounded(
             Event(
                 id=self.event_id or self._id(context, workspace, map_index),
@@ -70,6 +73,7 @@ class _EventOperator(BaseOperator):
                 workspace=workspace,
                 owner=attribute_text("owner", str(getattr(self, "owner", "") or "")),
                 origin="worker",
+                extensions={} if led is None else {HOPS_EXTENSION: led[0]},
             )
         )
 

@@ -6,7 +6,6 @@ Actions go through Airflow's own functions and are written into Airflow's audit 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,6 +20,7 @@ from airflow.utils.types import DagRunTriggeredByType
 from sqlalchemy import String, and_, cast, or_, select
 from sqlalchemy.exc import IntegrityError
 
+from ml_event_provider.events.hops import HOPS_EXTENSION, read_run_id
 from ml_event_provider.exceptions import InvalidRule, NotFound
 from ml_event_provider.store import schema
 from ml_event_provider.store.airflow_tables import workspace_of
@@ -34,15 +34,12 @@ if TYPE_CHECKING:
 
     from ml_event_provider.events.model import Event
 
-#: The CloudEvents extension by which a sender says how many actions lie behind its event.
-HOPS_EXTENSION = "mleventshops"
 #: The key of our own in a run's configuration and in an asset event's extra.
 MARK = "ml_events"
 #: How many runs that assets triggered one after the other are looked through for an action before them.
 GENERATIONS = 10
 #: By how much two dispatchers' clocks may differ.
 _CLOCKS = timedelta(hours=1)
-_RUN_ID = re.compile(r"ml_events__hop([0-9]{1,6})__")
 
 
 class Triggered(NamedTuple):
@@ -50,11 +47,6 @@ class Triggered(NamedTuple):
 
     new: bool
     paused: bool
-
-
-def run_id_of(hops: int, delivery_id: str) -> str:
-    """The id of the run that a delivery triggers: the same at each try."""
-    return f"ml_events__hop{hops}__{delivery_id}"
 
 
 def trigger_dag(dag_id: str, *, run_id: str, conf: dict[str, Any], rule: str, workspace: str) -> Triggered:
@@ -146,37 +138,50 @@ def pause_dag(dag_id: str, *, paused: bool, rule: str, workspace: str) -> bool:
 def hops_of(connection: Connection, event: Event) -> int:
     """How many actions of rules lie behind an event: 0 for an ordinary one.
 
-    Known by the event's run, by the runs and asset events that led to it, and by ``HOPS_EXTENSION``. Only events of
-    runs that assets triggered cost a query, one for each generation of such runs.
+    Its run, and the runs and asset events that led to it, name the deliveries whose actions made them; how many
+    actions those were is what we noted of the delivery, for anybody may give a run or an asset event such a name.
+    ``HOPS_EXTENSION`` can but add to it. Only events of runs that assets triggered cost a query for each generation of
+    such runs, and only those with a delivery behind them one more.
     """
-    hops = _count(event.extensions.get(HOPS_EXTENSION))
     data = event.data
+    named: set[str] = set()
     if event.type.startswith("airflow.asset."):
-        hops = max(hops, _marked(data.get("extra")))
+        named |= _marked(data.get("extra"))
         run = (data.get("source_dag_id"), data.get("source_run_id"))
     else:
         run = (data.get("dag_id"), data.get("dag_run_id") or data.get("run_id"))
-    return max(hops, _behind(connection, [run]))
+    named |= _behind(connection, [run])
+    return max(_count(event.extensions.get(HOPS_EXTENSION)), _noted(connection, named))
 
 
-def _behind(connection: Connection, runs: Iterable[tuple[Any, Any]]) -> int:
-    """The most actions that lie behind one of these runs."""
-    hops = 0
+def _behind(connection: Connection, runs: Iterable[tuple[Any, Any]]) -> set[str]:
+    """The deliveries whose actions led to one of these runs."""
+    named: set[str] = set()
     for generation in range(GENERATIONS + 1):
         by_assets = set()
         for dag_id, run_id in runs:
             # No run has NUL in its names: databases refuse it, even in a question.
             if not isinstance(run_id, str) or "\0" in run_id or "\0" in str(dag_id):
                 continue
-            if mark := _RUN_ID.match(run_id):
-                hops = max(hops, int(mark[1]))
+            if mark := read_run_id(run_id):
+                named.add(mark[1])
             elif run_id.startswith("asset_triggered__") and isinstance(dag_id, str):
                 by_assets.add((dag_id, run_id))
         if not by_assets or generation == GENERATIONS:
             break
         consumed = _consumed(connection, by_assets)
-        hops = max([hops, *(_marked(row.extra) for row in consumed)])
+        named = named.union(*(_marked(row.extra) for row in consumed))
         runs = {(row.source_dag_id, row.source_run_id) for row in consumed}
+    return named
+
+
+def _noted(connection: Connection, delivery_ids: Iterable[str]) -> int:
+    """The most hops of deliveries that are actions; what is no delivery of ours counts nothing."""
+    table = schema.delivery
+    hops = 0
+    for chunk in in_chunks(sorted(delivery_ids)):
+        query = select(table.c.action).where(table.c.id.in_(chunk), table.c.action.is_not(None))
+        hops = max([hops, *(_count(json.loads(action).get("hops")) for action in connection.execute(query).scalars())])
     return hops
 
 
@@ -190,10 +195,12 @@ def _consumed(connection: Connection, runs: Iterable[tuple[str, str]]) -> list[R
     return found
 
 
-def _marked(extra: Any) -> int:
-    """The hops in the extra of an asset event."""
-    mark = extra.get(MARK) if isinstance(extra, Mapping) else None
-    return _count(mark.get("hops")) if isinstance(mark, Mapping) else 0
+def _marked(extra: Any) -> set[str]:
+    """The delivery that the extra of an asset event names."""
+    delivery_id = _delivery_in(extra)
+    return (
+        {delivery_id} if isinstance(delivery_id, str) and len(delivery_id) == 36 and "\0" not in delivery_id else set()
+    )
 
 
 def _count(value: Any) -> int:

@@ -19,9 +19,11 @@ from airflow.utils.types import DagRunTriggeredByType, DagRunType
 from sqlalchemy import Engine, delete, event, select, update
 
 from ml_event_provider.dispatch.actions import perform
+from ml_event_provider.dispatch.matching import notify_directly
+from ml_event_provider.events.hops import run_id_of
 from ml_event_provider.sources.airflow import asset_updated_event, dag_run_event
 from ml_event_provider.store import airflow_tables, events, notifications
-from ml_event_provider.store.airflow_actions import GENERATIONS, hops_of, run_id_of
+from ml_event_provider.store.airflow_actions import GENERATIONS, hops_of
 from ml_event_provider.store.engine import transaction, utc_now
 from ml_event_provider.store.notifications import NewDelivery, NewNotification
 from ml_event_provider.targets import Outcome, Result
@@ -46,7 +48,24 @@ APPROVED = replace(
 
 
 def act(action: dict[str, Any], *, about: Event = APPROVED, delivery: str = DELIVERY, hops: int = 1) -> Result:
+    note(delivery, hops, action)
     return perform(action, event=about, delivery_id=delivery, rule="deploy", workspace="default", hops=hops)
+
+
+def note(delivery: str, hops: int, action: dict[str, Any] | None = None) -> None:
+    """A delivery that is an action, as matching makes it; one that is there stays."""
+    made = NewDelivery(id=delivery, action={"action": action or {}, "hops": hops})
+    of = NewNotification(
+        id=f"n-{delivery[:30]}",
+        workspace="default",
+        rule="deploy",
+        rule_version=1,
+        severity="info",
+        event_seq=1,
+        deliveries=(made,),
+    )
+    with transaction() as connection:
+        notifications.create(connection, [of], now=utc_now())
 
 
 def write_dag(
@@ -438,17 +457,9 @@ class TestHops:
         [
             ({"type": "tests.thing"}, 0),
             ({"type": "airflow.dag_run.failed", "data": {"dag_id": "d", "run_id": "manual__2026"}}, 0),
-            ({"type": "airflow.dag_run.failed", "data": {"dag_id": "d", "run_id": run_id_of(3, DELIVERY)}}, 3),
-            ({"type": "airflow.task_instance.failed", "data": {"dag_id": "d", "run_id": run_id_of(12, DELIVERY)}}, 12),
-            ({"type": "ml.dataset.drift_detected", "data": {"dag_id": "d", "run_id": run_id_of(2, DELIVERY)}}, 2),
-            (
-                {
-                    "type": "ml.model_version.approved",
-                    "data": {"dag_id": "d", "dag_run_id": run_id_of(2, DELIVERY), "run_id": "b1946ac92492d234"},
-                },
-                2,
-            ),
             ({"data": {"dag_id": "d", "run_id": f"x{run_id_of(3, DELIVERY)}"}}, 0),
+            ({"data": {"dag_id": "d", "run_id": f"{run_id_of(3, DELIVERY)}x"}}, 0),
+            ({"data": {"dag_id": "d", "run_id": "ml_events__hop3__x"}}, 0),
             ({"data": {"dag_id": "d", "run_id": 7}}, 0),
             ({"data": {"dag_id": "d", "run_id": "asset_triggered__\0x"}}, 0),
             ({"data": {"dag_id": "\0", "run_id": "asset_triggered__x"}}, 0),
@@ -460,28 +471,72 @@ class TestHops:
                 0,
             ),
             ({"extensions": {"mleventshops": 4}}, 4),
-            ({"extensions": {"mleventshops": 1}, "data": {"dag_id": "d", "run_id": run_id_of(3, DELIVERY)}}, 3),
             ({"extensions": {"mleventshops": -4}}, 0),
             ({"extensions": {"mleventshops": "4"}}, 0),
             ({"extensions": {"mleventshops": True}}, 0),
-            ({"type": "airflow.asset.updated", "data": {"extra": {"ml_events": {"hops": 2}}}}, 2),
             ({"type": "airflow.asset.updated", "data": {"extra": {"ml_events": "2"}}}, 0),
-            ({"type": "airflow.asset.updated", "data": {"extra": {"ml_events": {"hops": "2"}}}}, 0),
-            (
-                {
-                    "type": "airflow.asset.updated",
-                    "data": {"source_dag_id": "d", "source_run_id": run_id_of(5, DELIVERY)},
-                },
-                5,
-            ),
+            ({"type": "airflow.asset.updated", "data": {"extra": {"ml_events": {"hops": 2}}}}, 0),
+            ({"type": "airflow.asset.updated", "data": {"extra": {"ml_events": {"delivery_id": "\0" * 36}}}}, 0),
         ],
     )
-    def test_they_are_read_off_the_event_without_a_query(
+    def test_an_event_that_names_no_delivery_costs_no_query(
         self, airflow_db: Engine, changes: dict[str, Any], expected: int
     ) -> None:
         with counting(airflow_db) as statements:
             assert hops(replace(EVENT, **changes)) == expected
         assert statements == []
+
+    @pytest.mark.parametrize(
+        ("changes", "expected"),
+        [
+            ({"type": "airflow.dag_run.failed", "data": {"dag_id": "d", "run_id": run_id_of(3, DELIVERY)}}, 3),
+            ({"type": "airflow.task_instance.failed", "data": {"dag_id": "d", "run_id": run_id_of(3, DELIVERY)}}, 3),
+            ({"type": "ml.dataset.drift_detected", "data": {"dag_id": "d", "run_id": run_id_of(3, DELIVERY)}}, 3),
+            (
+                {
+                    "type": "ml.model_version.approved",
+                    "data": {"dag_id": "d", "dag_run_id": run_id_of(3, DELIVERY), "run_id": "b1946ac92492d234"},
+                },
+                3,
+            ),
+            (
+                {
+                    "type": "airflow.asset.updated",
+                    "data": {"source_dag_id": "d", "source_run_id": run_id_of(3, DELIVERY)},
+                },
+                3,
+            ),
+            ({"type": "airflow.asset.updated", "data": {"extra": {"ml_events": {"delivery_id": DELIVERY}}}}, 3),
+            ({"extensions": {"mleventshops": 1}, "data": {"dag_id": "d", "run_id": run_id_of(3, DELIVERY)}}, 3),
+            ({"extensions": {"mleventshops": 4}, "data": {"dag_id": "d", "run_id": run_id_of(3, DELIVERY)}}, 4),
+            # What is said beside the delivery counts nothing, nor does a delivery that nobody made.
+            ({"data": {"dag_id": "d", "run_id": run_id_of(999, DELIVERY)}}, 3),
+            ({"data": {"dag_id": "d", "run_id": run_id_of(0, DELIVERY)}}, 3),
+            (
+                {
+                    "type": "airflow.asset.updated",
+                    "data": {"extra": {"ml_events": {"delivery_id": DELIVERY, "hops": 999}}},
+                },
+                3,
+            ),
+            ({"data": {"dag_id": "d", "run_id": run_id_of(999, OTHER_DELIVERY)}}, 0),
+            ({"type": "airflow.asset.updated", "data": {"extra": {"ml_events": {"delivery_id": OTHER_DELIVERY}}}}, 0),
+        ],
+    )
+    def test_they_are_those_of_the_delivery_that_the_event_names(
+        self, airflow_db: Engine, changes: dict[str, Any], expected: int
+    ) -> None:
+        note(DELIVERY, 3)
+        with counting(airflow_db) as statements:
+            assert hops(replace(EVENT, **changes)) == expected
+        assert len(statements) == 1
+
+    def test_a_message_to_a_connection_is_no_action(self) -> None:
+        with transaction() as connection:
+            _, (made,) = notify_directly(
+                connection, EVENT, [("slack", {"hops": 9})], template=None, severity="info", name="x"
+            )
+        assert hops(replace(EVENT, data={"dag_id": "d", "run_id": run_id_of(9, made)})) == 0
 
     def test_a_run_that_an_action_triggered_has_its_hops(self) -> None:
         write_dag("deploy")
@@ -496,7 +551,7 @@ class TestHops:
         [run] = schedule_asset_runs()
         with counting(airflow_db) as statements:
             assert hops(run_event(run)) == 4
-        assert len(statements) == 1
+        assert len(statements) == 2
 
     def test_a_run_after_plain_asset_events_has_none(self) -> None:
         write_dag("produce", outlets=[asset()])

@@ -11,6 +11,7 @@ import pytest
 from airflow.sdk import DAG
 
 from ml_event_provider import config
+from ml_event_provider.events.hops import run_id_of
 from ml_event_provider.exceptions import EventRejected, HandOverError, InvalidEvent
 from ml_event_provider.hooks import ingest
 from ml_event_provider.hooks.ml_events import MlEventHook
@@ -93,6 +94,11 @@ def test_a_cleared_task_describes_an_event_of_its_own_and_each_of_its_tries_the_
 )
 def test_another_task_describes_another_event(changes: dict[str, Any]) -> None:
     assert described(**changes)["id"] != described()["id"]
+
+
+def test_an_event_of_a_run_that_an_action_started_says_so() -> None:
+    assert "mleventshops" not in described()
+    assert described(run_id=run_id_of(2, "0b6f2a53-6f0f-5a55-9c0a-1c9b2a1d4e5f"))["mleventshops"] == 2
 
 
 def test_ids_differ_by_type_and_workspace_and_can_be_given(monkeypatch: pytest.MonkeyPatch) -> None:

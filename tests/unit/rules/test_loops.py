@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ml_event_provider.events.hops import run_id_of
 from ml_event_provider.rules.linting.causes import RUN_ID, RUN_PREFIX
 from ml_event_provider.rules.loops import MAX_LOOPS, Loop, find_loops
 from ml_event_provider.rules.model import Rule
@@ -240,7 +241,5 @@ def test_groups_narrow_rules_and_a_rule_without_its_group_is_left_out() -> None:
 
 
 def test_runs_that_actions_start_have_such_ids() -> None:
-    airflow_actions = pytest.importorskip("ml_event_provider.store.airflow_actions")
-
-    assert airflow_actions.run_id_of(1, RUN_ID.rpartition("__")[2]) == RUN_ID
+    assert run_id_of(1, RUN_ID.rpartition("__")[2]) == RUN_ID
     assert RUN_ID.startswith(RUN_PREFIX)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ml_event_provider.dispatch.actions import MAX_VALUES_BYTES, perform
-from ml_event_provider.store.airflow_actions import run_id_of
+from ml_event_provider.events.hops import run_id_of
 from ml_event_provider.targets import Outcome
 from tests.peers.samples import sample_event
 

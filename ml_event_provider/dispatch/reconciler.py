@@ -24,14 +24,14 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from ml_event_provider import capture, config
-from ml_event_provider.exceptions import InvalidEvent
+from ml_event_provider.dispatch.rows import Rows
 from ml_event_provider.redaction import redact
 from ml_event_provider.sources import airflow as source
 from ml_event_provider.store import airflow_tables, cursors, events, forward, unreported
 from ml_event_provider.store.engine import database_now, in_chunks, transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from ml_event_provider.events.model import Event
 
@@ -64,9 +64,9 @@ class Reconciler:
             cursors.watch(connection, [*new, *told, *airflow_tables.active_runs(connection)], now=now)
         with transaction() as connection:
             watched = cursors.watched(connection)
-            runs = airflow_tables.runs_by_id(connection, watched)
-            missing = self._unreported_runs(connection, runs, since, now)
-            events.record(connection, missing, now=now)
+            rows = Rows(connection, now=now)
+            runs = rows.read("dag_run", watched, lambda ids: airflow_tables.runs_by_id(connection, ids))
+            missing = rows.record(self._unreported_runs(rows, connection, runs, since, now))
         for chunk in in_chunks(watched, 200):
             for past in (False, True):
                 missing += self._record_tries(chunk, past, since, now)
@@ -92,7 +92,9 @@ class Reconciler:
                 break
         return airflow_tables.runs_named(connection, named)
 
-    def _unreported_runs(self, connection: Any, runs: list[Any], since: datetime, now: datetime) -> list[Event]:
+    def _unreported_runs(
+        self, rows: Rows, connection: Any, runs: list[Any], since: datetime, now: datetime
+    ) -> list[Event]:
         ended = [
             run
             for run in runs
@@ -105,8 +107,9 @@ class Reconciler:
         workspaces = airflow_tables.workspaces_of(connection, dag_ids)
         tags = airflow_tables.tags_of(connection, dag_ids)
         owners = airflow_tables.owners_of(connection, dag_ids)
-        described = [
-            source.dag_run_event(
+
+        def event_of(run: Any) -> Event:
+            return source.dag_run_event(
                 run,
                 state=run.state,
                 workspace=workspaces[run.dag_id],
@@ -115,9 +118,9 @@ class Reconciler:
                 owner=owners.get(run.dag_id, ""),
                 tags=tags[run.dag_id],
             )
-            for run in ended
-            if capture.dag_is_captured(run.dag_id, tags[run.dag_id])
-        ]
+
+        captured = [run for run in ended if capture.dag_is_captured(run.dag_id, tags[run.dag_id])]
+        described = rows.describe("dag_run", captured, event_of)
         known = events.known_ids(connection, [event.id for event in described])
         return [event for event in described if event.id not in known]
 
@@ -127,28 +130,23 @@ class Reconciler:
         after = UUID(int=0)
         while True:
             with transaction() as connection:
-                rows = unreported.unreported_tries(
-                    connection,
-                    run_ids,
-                    past=past,
-                    since=since,
-                    young=(now - self._grace, now + self._grace),
-                    after=after,
-                    limit=BATCH,
+                young = (now - self._grace, now + self._grace)
+                ids = unreported.unreported_ids(
+                    connection, run_ids, past=past, since=since, young=young, after=after, limit=BATCH
                 )
-                described = self._tries(connection, rows)
-                events.record(connection, described, now=now)
-            recorded += described
-            if len(rows) < BATCH:
+                rows = Rows(connection, now=now)
+                tries = rows.read("task try", ids, lambda some: unreported.tries_by_id(connection, some, past=past))
+                recorded += rows.record(self._tries(rows, connection, tries))
+            if len(ids) < BATCH:
                 return recorded
-            after = rows[-1].id
+            after = ids[-1]
 
-    def _tries(self, connection: Any, rows: list[Any]) -> list[Event]:
-        dag_ids = {row.dag_id for row in rows}
+    def _tries(self, rows: Rows, connection: Any, tries: list[Any]) -> list[Event]:
+        dag_ids = {row.dag_id for row in tries}
         workspaces = airflow_tables.workspaces_of(connection, dag_ids)
         tags = airflow_tables.tags_of(connection, dag_ids)
         owners = airflow_tables.owners_of(connection, dag_ids)
-        captured = [row for row in rows if capture.task_is_captured(row.dag_id, row.task_id, tags=tags[row.dag_id])]
+        captured = [row for row in tries if capture.task_is_captured(row.dag_id, row.task_id, tags=tags[row.dag_id])]
         tasks = airflow_tables.tasks_of(connection, {(row.dag_id, row.task_id) for row in captured})
 
         def described(row: Any) -> Event:
@@ -166,7 +164,7 @@ class Reconciler:
             )
 
         wanted = [row for row in captured if not capture.opted_out(tasks[row.dag_id, row.task_id])]
-        return _described(described, wanted)
+        return rows.describe("task try", wanted, described)
 
     def _complete(self, connection: Any, watched: list[int], runs: list[Any], now: datetime) -> list[int]:
         """The watched runs that ended longer ago than the grace period with all their tasks, or are gone."""
@@ -178,7 +176,7 @@ class Reconciler:
             and not young[0] <= (run.end_date or run.updated_at or now) <= young[1]
         ]
         busy = unreported.unfinished_tasks(connection, quiet, young=young)
-        present = {run.id for run in runs}
+        present = airflow_tables.runs_present(connection, watched)
         return [run_id for run_id in quiet if run_id not in busy] + [
             run_id for run_id in watched if run_id not in present
         ]
@@ -188,57 +186,49 @@ class Reconciler:
         workspace = config.workspace()
         with transaction() as connection:
             now = self._now(connection)
+            rows = Rows(connection, now=now)
             described = [
-                *self._assets(connection, workspace, now),
-                *self._asset_events(connection, workspace, now),
-                *self._import_errors(connection, workspace, now),
+                *self._assets(rows, connection, workspace, now),
+                *self._asset_events(rows, connection, workspace, now),
+                *self._import_errors(rows, connection, workspace, now),
             ]
             known = events.known_ids(connection, [event.id for event in described])
-            new = [event for event in described if event.id not in known]
-            events.record(connection, new, now=now)
-        return new
+            return rows.record([event for event in described if event.id not in known])
 
-    def _assets(self, connection: Any, workspace: str, now: datetime) -> list[Event]:
+    def _assets(self, rows: Rows, connection: Any, workspace: str, now: datetime) -> list[Event]:
         keys = forward.keys_after(connection, "asset", airflow_tables.ASSET_KEY, now=now, limit=BATCH)
         since = self._since(connection, "asset", now)
-        return _described(
+        found = rows.read("asset", keys, lambda some: airflow_tables.assets_by_id(connection, some))
+        return rows.describe(
+            "asset",
+            [row for row in found if row.created_at > since],
             lambda row: source.asset_created_event(row, workspace=workspace, origin="reconciler"),
-            [row for row in airflow_tables.assets_by_id(connection, keys) if row.created_at > since],
         )
 
-    def _asset_events(self, connection: Any, workspace: str, now: datetime) -> list[Event]:
+    def _asset_events(self, rows: Rows, connection: Any, workspace: str, now: datetime) -> list[Event]:
         keys = forward.keys_after(connection, "asset_event", airflow_tables.ASSET_EVENT_KEY, now=now, limit=BATCH)
         since = self._since(connection, "asset_event", now)
-        return _described(
+        found = rows.read("asset_event", keys, lambda some: airflow_tables.asset_events_by_id(connection, some))
+        return rows.describe(
+            "asset_event",
+            [row for row in found if row.timestamp > since],
             lambda row: source.asset_updated_event(row, workspace=workspace, origin="reconciler"),
-            [row for row in airflow_tables.asset_events_by_id(connection, keys) if row.timestamp > since],
+            key="event_id",
         )
 
-    def _import_errors(self, connection: Any, workspace: str, now: datetime) -> list[Event]:
+    def _import_errors(self, rows: Rows, connection: Any, workspace: str, now: datetime) -> list[Event]:
         found = cursors.read(connection, "import_error")
         if found is None:
             found = cursors.start(connection, "import_error", 0, now=now)
-        return _described(
+        ids = airflow_tables.import_error_ids(connection)
+        errors = rows.read("import_error", ids, lambda some: airflow_tables.import_errors(connection, some))
+        return rows.describe(
+            "import_error",
+            [row for row in errors if row.timestamp is None or row.timestamp > found[1]],
             lambda row: source.import_error_event(
                 SimpleNamespace(**row._mapping), workspace=workspace, origin="reconciler", redact=redact
             ),
-            [
-                row
-                for row in airflow_tables.import_errors(connection)
-                if row.timestamp is None or row.timestamp > found[1]
-            ],
         )
-
-
-def _described(describe: Callable[[Any], Event], rows: Iterable[Any]) -> list[Event]:
-    """The rows' events. A row that makes none is logged, and does not hold up the others."""
-    made: list[Event] = []
-    for row in rows:
-        try:
-            made.append(describe(row))
-        except InvalidEvent as error:
-            log.error("A row of Airflow's tables makes no event: %s", error)
-    return made
 
 
 def state_of(row: Any) -> str:

@@ -13,7 +13,7 @@ from airflow.models.errors import ParseImportError
 from airflow.models.taskinstancehistory import TaskInstanceHistory
 from sqlalchemy import and_, func, inspect, or_, select
 
-from ml_event_provider import config
+from ml_event_provider import config, troubles
 from ml_event_provider.store import schema
 from ml_event_provider.store.engine import in_chunks, storable
 
@@ -192,6 +192,14 @@ def runs_named(connection: Connection, named: Iterable[tuple[str, str]]) -> list
     return found
 
 
+def runs_present(connection: Connection, ids: Sequence[int]) -> set[int]:
+    """Which of those dag runs there are."""
+    found: set[int] = set()
+    for chunk in in_chunks(ids):
+        found.update(connection.execute(select(DagRun.id).where(DagRun.id.in_(chunk))).scalars())
+    return found
+
+
 def runs_by_id(connection: Connection, ids: Sequence[int]) -> list[Row[Any]]:
     """The rows of ``dag_run`` with those ids."""
     found: list[Row[Any]] = []
@@ -215,9 +223,9 @@ def tasks_of(connection: Connection, tasks: Iterable[tuple[str, str]]) -> dict[t
             try:
                 serialized = SerializedDagModel.get(dag_id, session=session)
                 dags[dag_id] = serialized.dag if serialized is not None else None
-            except Exception:
+            except Exception as error:  # noqa: BLE001 - told; its tasks are described without their operators
                 # A timetable plugin that is gone, say: that DAG's operators stay unknown, the others do not.
-                log.exception("The serialized DAG %s cannot be read", dag_id)
+                troubles.tell(log, f"The serialized DAG {dag_id} cannot be read", error)
     return {
         (dag_id, task_id): dag.get_task(task_id)
         if (dag := dags[dag_id]) is not None and dag.has_task(task_id)
@@ -260,16 +268,24 @@ def asset_events_by_id(connection: Connection, ids: Sequence[int]) -> list[Row[A
 _ASSET_COLUMNS = (AssetModel.id, AssetModel.name, AssetModel.uri, AssetModel.group)
 
 
-def import_errors(connection: Connection) -> list[Row[Any]]:
+def import_error_ids(connection: Connection) -> list[int]:
     """The files that fail to parse now: a row a file, so the whole table is short."""
-    return list(
-        connection.execute(
-            select(
-                ParseImportError.id,
-                ParseImportError.timestamp,
-                ParseImportError.filename,
-                ParseImportError.bundle_name,
-                ParseImportError.stacktrace,
+    return list(connection.execute(select(ParseImportError.id).order_by(ParseImportError.id)).scalars())
+
+
+def import_errors(connection: Connection, ids: Sequence[int]) -> list[Row[Any]]:
+    """The import errors with those ids."""
+    found: list[Row[Any]] = []
+    for chunk in in_chunks(ids):
+        found.extend(
+            connection.execute(
+                select(
+                    ParseImportError.id,
+                    ParseImportError.timestamp,
+                    ParseImportError.filename,
+                    ParseImportError.bundle_name,
+                    ParseImportError.stacktrace,
+                ).where(ParseImportError.id.in_(chunk))
             )
         )
-    )
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, InternalError, StatementError
@@ -44,6 +45,32 @@ def each(
         middle = len(items) // 2
         each(connection, items[:middle], work, spoilt)
         each(connection, items[middle:], work, spoilt)
+
+
+def read_each(
+    connection: Connection,
+    keys: Sequence[T],
+    read: Callable[[Sequence[T]], Sequence[Any]],
+    spoilt: Callable[[T, Exception], object],
+) -> list[Any]:
+    """What ``read`` gives for all keys in one go; where that fails, for halves, down to single ones.
+
+    A key whose reading fails alone is given to ``spoilt`` with the reason. What is no row's fault is raised.
+    """
+    if not keys:
+        return []
+    try:
+        # SQLite, where a savepoint would make us the writer, goes on after a statement that failed.
+        with nullcontext() if connection.dialect.name == "sqlite" else savepoint(connection):
+            return list(read(keys))
+    except Exception as error:
+        if not is_of_a_row(error):
+            raise
+        if len(keys) == 1:
+            spoilt(keys[0], error)
+            return []
+        middle = len(keys) // 2
+        return read_each(connection, keys[:middle], read, spoilt) + read_each(connection, keys[middle:], read, spoilt)
 
 
 def is_of_a_row(error: BaseException) -> bool:

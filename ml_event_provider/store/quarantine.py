@@ -10,7 +10,7 @@ from sqlalchemy import delete, func, select
 
 from ml_event_provider.exceptions import NotFound
 from ml_event_provider.store import schema
-from ml_event_provider.store.engine import in_chunks, insert_new
+from ml_event_provider.store.engine import in_chunks, insert_new_one
 from ml_event_provider.store.one_by_one import storable
 
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ class Kind(StrEnum):
     STATE = "state"
     #: An event that cannot be deleted with those of its age: its ``seq``.
     PRUNE = "prune"
+    #: A row of Airflow's tables that cannot be read or makes no event: its table and key. Runs, tries and import
+    #: errors are tried again whenever they are looked at.
+    ROW = "row"
 
 
 class SetAside(NamedTuple):
@@ -60,7 +63,7 @@ class Quarantined(NamedTuple):
     def seq(self) -> int | None:
         """The place of the event that it is about, if it is about one."""
         first = self.reference.split(" ", 1)[0]
-        return int(first) if self.kind != Kind.STATE and first.isdigit() else None
+        return int(first) if self.kind not in {Kind.STATE, Kind.ROW} and first.isdigit() else None
 
     @property
     def rule(self) -> str:
@@ -69,20 +72,17 @@ class Quarantined(NamedTuple):
 
 
 def set_aside(connection: Connection, some: Sequence[SetAside], *, now: datetime) -> None:
-    """Set aside; what is already, stays as it is."""
+    """Set aside, and say so; what is already, stays as it is."""
     for one in some:
-        log.error("Set aside: %s %s of workspace %s: %s", one.kind, one.reference, one.workspace, one.reason)
-    rows = [
-        {
+        row = {
             "kind": one.kind,
             "reference": storable(one.reference)[:255],
             "workspace": storable(one.workspace)[:100],
             "reason": storable(one.reason),
             "set_aside_at": now,
         }
-        for one in some
-    ]
-    insert_new(connection, _TABLE, rows)
+        if insert_new_one(connection, _TABLE, row):
+            log.error("Set aside: %s %s of workspace %s: %s", one.kind, one.reference, one.workspace, one.reason)
 
 
 def find(connection: Connection, *, kind: str = "", workspace: str = "", limit: int = 1000) -> list[Quarantined]:

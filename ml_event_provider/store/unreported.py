@@ -27,7 +27,7 @@ TERMINAL_TASK_STATES = ("success", "failed", "skipped", "upstream_failed", "remo
 _TYPE = "airflow.task_instance."
 
 
-def unreported_tries(
+def unreported_ids(
     connection: Connection,
     run_ids: Sequence[int],
     *,
@@ -36,40 +36,20 @@ def unreported_tries(
     young: tuple[datetime, datetime],
     after: UUID,
     limit: int,
-) -> list[Row[Any]]:
+) -> list[UUID]:
     """Terminal task tries of those runs, ended after ``since`` and not in ``young``, of which no event is recorded.
 
     ``past`` are the tries in Airflow's history (retried or cleared since), else the present ones. A page of ``limit``
     tries whose UUID is above ``after``.
     """
-    tries: Any = TaskInstanceHistory if past else TaskInstance
-    identity = TaskInstanceHistory.task_instance_id if past else TaskInstance.id
-    ended = func.coalesce(tries.end_date, tries.updated_at)
+    tries, identity, ended = _tries(past)
     recorded = aliased(schema.event)
     reported = recorded.c.type == literal(_TYPE).concat(tries.state)
     if past:
         # The history calls a try that is retried ``failed`` too.
         reported = or_(reported, and_(tries.state == "failed", recorded.c.type == f"{_TYPE}up_for_retry"))
     query = (
-        select(
-            identity.label("id"),
-            tries.dag_id,
-            tries.run_id,
-            tries.task_id,
-            tries.map_index,
-            tries.try_number,
-            tries.max_tries,
-            tries.state,
-            tries.start_date,
-            ended.label("end_date"),
-            tries.operator,
-            tries.queue,
-            tries.pool,
-            tries.hostname,
-            literal(past).label("past"),
-            DagRun.logical_date,
-            DagRun.run_type,
-        )
+        select(identity.label("id"))
         .join(DagRun, and_(DagRun.dag_id == tries.dag_id, DagRun.run_id == tries.run_id))
         .join(recorded, and_(recorded.c.try_uuid == identity, reported), isouter=True)
         .where(
@@ -86,7 +66,47 @@ def unreported_tries(
     if past:
         # Whatever is cleared or reset before it ran is archived as a failed try as well.
         query = query.where(tries.start_date.is_not(None), tries.try_number > 0)
-    return list(connection.execute(query))
+    return list(connection.execute(query).scalars())
+
+
+def tries_by_id(connection: Connection, ids: Sequence[UUID], *, past: bool) -> list[Row[Any]]:
+    """The tries with those UUIDs, with what their runs say of them."""
+    tries, identity, ended = _tries(past)
+    found: list[Row[Any]] = []
+    for chunk in in_chunks(ids):
+        query = (
+            select(
+                identity.label("id"),
+                tries.dag_id,
+                tries.run_id,
+                tries.task_id,
+                tries.map_index,
+                tries.try_number,
+                tries.max_tries,
+                tries.state,
+                tries.start_date,
+                ended.label("end_date"),
+                tries.operator,
+                tries.queue,
+                tries.pool,
+                tries.hostname,
+                literal(past).label("past"),
+                DagRun.logical_date,
+                DagRun.run_type,
+            )
+            .join(DagRun, and_(DagRun.dag_id == tries.dag_id, DagRun.run_id == tries.run_id))
+            .where(identity.in_(chunk))
+            .order_by(identity)
+        )
+        found.extend(connection.execute(query))
+    return found
+
+
+def _tries(past: bool) -> tuple[Any, Any, Any]:
+    """The table of the tries, its UUID and the moment at which a try ended."""
+    tries: Any = TaskInstanceHistory if past else TaskInstance
+    identity = TaskInstanceHistory.task_instance_id if past else TaskInstance.id
+    return tries, identity, func.coalesce(tries.end_date, tries.updated_at)
 
 
 def unfinished_tasks(connection: Connection, run_ids: Sequence[int], *, young: tuple[datetime, datetime]) -> set[int]:

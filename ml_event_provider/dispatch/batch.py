@@ -116,7 +116,9 @@ class Batch:
 
     def advance(self, go_on: Callable[[], bool] = endless) -> bool:
         """Do what is due, as far as there is time; say whether nothing is left."""
-        return self.engine.advance(self.horizon, go_on) and not self.more_due
+        following = unmatched.first(self._connection, self.workspace)
+        latest = self._moment if following is None else min(following, self._moment)
+        return self.engine.advance(self.horizon, go_on, free_until=latest.timestamp()) and not self.more_due
 
     def _set_aside(self, some: Sequence[SetAside]) -> None:
         quarantine.set_aside(self._connection, some, now=self._moment)

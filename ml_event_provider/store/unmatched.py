@@ -80,6 +80,18 @@ def _event(body: str) -> Event:
     return Event.from_dict(document)
 
 
+def first(connection: Connection, workspace: str) -> datetime | None:
+    """When the first of a workspace's events that wait was recorded."""
+    query = (
+        select(_TABLE.c.recorded_at)
+        .where(_TABLE.c.matched_at.is_(None), _TABLE.c.workspace == workspace)
+        .order_by(*_IN_ORDER)
+        .limit(1)
+    )
+    found: datetime | None = connection.execute(query).scalar()
+    return found
+
+
 def mark(connection: Connection, seqs: Sequence[int], *, now: datetime) -> None:
     """These wait no longer."""
     for chunk in in_chunks(seqs):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import insort
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 from pydantic import BeforeValidator, Field, JsonValue, model_validator
 
@@ -25,6 +25,14 @@ def _lists(value: Any) -> Any:
     if not isinstance(value, list | tuple):
         return value
     return [one if isinstance(one, list | tuple) else [one] for one in value]
+
+
+class Jump(NamedTuple):
+    """The last missed moment that was jumped over, when it was judged, and when the next is."""
+
+    slot: float
+    judged_at: float
+    next_at: float
 
 
 class Absence(Part):
@@ -106,6 +114,26 @@ class Absence(Part):
         facts = {"last": _shown(last), "missed": _shown(missed), "next": _shown(slot)}
         active = missed is not None and (last is None or last < missed)
         return Verdict(active, tuple(fired), slot + within + wait, facts)
+
+    def jump(self, memory: Memory, until: float, before: float, horizon: float) -> Jump | None:
+        """Go on to the last moment of the schedule that is judged by ``until``, and earlier than ``before``, and after
+        which another is judged by ``horizon``: all up to it were missed.
+
+        ``None`` where there is none, or where events that came may have met one of them.
+        """
+        if self.schedule is None or memory["times"]:
+            return None
+        wait = self.within.total_seconds() + self.wait.total_seconds()
+        slot = self._last_slot(min(until, horizon) - wait)
+        while slot >= memory["slot"] and (slot + wait >= before or self._next_slot(slot) + wait > horizon):
+            slot = self._last_slot(min(slot - 1e-3, before - wait))
+        if slot < memory["slot"]:
+            return None
+        memory["told"], memory["slot"] = slot, self._next_slot(slot)
+        return Jump(slot, slot + wait, memory["slot"] + wait)
+
+    def _last_slot(self, at_or_before: float) -> float:
+        return self.cron.previous(datetime.fromtimestamp(at_or_before, UTC)).timestamp()
 
     def _next_slot(self, after: float) -> float:
         return self.cron.next(datetime.fromtimestamp(after, UTC)).timestamp()

@@ -73,15 +73,27 @@ def next_escalation(rule: Rule, body: Body) -> float | None:
 
 def due(rule: Rule, body: Body, verdict_at: float | None, now: float) -> float | None:
     """When the alert must be looked at again."""
-    moments: list[Any] = [verdict_at]
+    moments = [verdict_at, next_change(rule, body), next_repetition(rule, body)]
+    first = min((moment for moment in moments if moment is not None), default=None)
+    # A moment that rounding puts before itself must not come again and again.
+    return None if first is None else first if first > now else now + 0.001
+
+
+def next_repetition(rule: Rule, body: Body) -> float | None:
+    """When the alert is repeated."""
+    if body["open"] is None or rule.repeat is None or body["flapping"] or body.get("ack"):
+        return None
+    moment: float | None = body.get("repeat_at")
+    return moment
+
+
+def next_change(rule: Rule, body: Body) -> float | None:
+    """When the alert ends, is escalated or calms down, whatever its condition says."""
+    moments: list[Any] = []
     if body["open"] is not None:
         moments += [body.get("end_at"), next_escalation(rule, body)]
-        if rule.repeat is not None and not body["flapping"] and not body.get("ack"):
-            moments.append(body.get("repeat_at"))
     if body["flapping"] and rule.flapping is not None:
         # Calm when the oldest change that counts is out of the window.
         counted = body["changes"][-rule.flapping.changes :]
         moments.append(counted[0] + rule.flapping.within.total_seconds())
-    first = min((moment for moment in moments if moment is not None), default=None)
-    # A moment that rounding puts before itself must not come again and again.
-    return None if first is None else first if first > now else now + 0.001
+    return min((moment for moment in moments if moment is not None), default=None)

@@ -127,8 +127,12 @@ class Engine:
             with _Guard(self, rule, place, [(prepared.arrival.seq, key)]):
                 self._step(rule, roles, prepared, place, context)
 
-    def advance(self, now: float, go_on: Callable[[], bool] = _always) -> bool:
-        """Do what is due up to a moment, but no more than one thing after ``go_on`` says no; say whether it is done."""
+    def advance(self, now: float, go_on: Callable[[], bool] = _always, *, free_until: float = 0.0) -> bool:
+        """Do what is due up to a moment, but no more than one thing after ``go_on`` says no; say whether it is done.
+
+        :param free_until: up to when no event comes, if that is known to be later.
+        """
+        self._keeper.free_until = max(now, free_until)
         while (found := self._states.pop_due(now)) is not None:
             due, place = found
             self.clock = max(self.clock, due)

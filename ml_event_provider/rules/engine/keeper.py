@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from math import ceil, floor
 from typing import TYPE_CHECKING
 
 from ml_event_provider.rules.engine import alerts
@@ -25,6 +27,8 @@ class Keeper:
         self._states = states
         self._outlet = outlet
         self._horizon = horizon
+        #: Up to when no event comes: what is overtaken until then is jumped over.
+        self.free_until = 0.0
 
     def update(
         self, rule: Rule, place: Place, body: Body, seen: Firing | None, now: float, *, ends: bool = False
@@ -39,7 +43,7 @@ class Keeper:
                 firing = self._about(Kind.FIRED, place, body, seq, now)
                 if seq is None and verdict.next_at is not None and verdict.next_at <= self._horizon:
                     # The next moment of the schedule is past already, and has more to say.
-                    self._outlet.decide(rule, None, place.key, Outcome.OVERTAKEN, verdict.facts, now)
+                    verdict = self._jump_slots(rule, place, body, verdict, now)
                     continue
                 if seen is not None and seen.seq == seq:
                     firing = firing._replace(time=seen.time)
@@ -52,7 +56,7 @@ class Keeper:
             self.end(rule, place, body, seen, now)
         if body["flapping"] and not alerts.flaps(rule, body, now):
             self._calm_down(rule, place, body, now)
-        self._remind(rule, place, body, now)
+        self._remind(rule, place, body, verdict.next_at if verdict else None, now)
         self.keep(rule, place, body, alerts.due(rule, body, verdict.next_at if verdict else None, now))
 
     def keep(self, rule: Rule, place: Place, body: Body, due: float | None) -> None:
@@ -102,7 +106,39 @@ class Keeper:
                 facts = {**firing.facts, "escalated": number}
                 self._outlet.tell(rule, [firing._replace(facts=facts)], now, step.targets)
 
-    def _remind(self, rule: Rule, place: Place, body: Body, now: float) -> None:
+    def _jump_slots(self, rule: Rule, place: Place, body: Body, verdict: Verdict, now: float) -> Verdict:
+        """A missed moment of a schedule is overtaken: go on to the last that is, and note that once.
+
+        As far as nothing else is due for the alert in between.
+        """
+        facts = dict(verdict.facts)
+        absence = None if rule.condition is None else rule.condition.absence
+        moments = (alerts.next_change(rule, body), alerts.next_repetition(rule, body))
+        before = min((one for one in moments if one is not None), default=float("inf"))
+        jumped = absence and absence.jump(body["memory"], min(self.free_until, self._horizon), before, self._horizon)
+        if jumped:
+            facts["overtaken_until"] = shown(jumped.slot)
+            if rule.resolve is not None and rule.resolve.after is not None:
+                body["end_at"] = jumped.judged_at + rule.resolve.after.total_seconds()
+            verdict = replace(verdict, next_at=jumped.next_at)
+        self._outlet.decide(rule, None, place.key, Outcome.OVERTAKEN, facts, now)
+        return verdict
+
+    def _jump_repetitions(self, rule: Rule, body: Body, verdict_at: float | None) -> int:
+        """Go on to the last repetition that is overtaken, as far as nothing else is due in between; say how many."""
+        assert rule.repeat is not None
+        length, first = rule.repeat.total_seconds(), body["repeat_at"]
+        number: int = floor((min(self.free_until, self._horizon - length) - first) / length) + 1
+        moments = [one for one in (verdict_at, alerts.next_change(rule, body)) if one is not None]
+        if moments:
+            # At one moment, the others come first.
+            number = min(number, ceil((min(moments) - first) / length))
+        number = max(number, 0)
+        body["repeats"] += number
+        body["repeat_at"] = first + number * length
+        return number
+
+    def _remind(self, rule: Rule, place: Place, body: Body, verdict_at: float | None, now: float) -> None:
         """Repeat and escalate what nobody has acknowledged."""
         if body["open"] is None or body["flapping"] or body.get("ack"):
             return
@@ -114,7 +150,9 @@ class Keeper:
             body["repeats"] += 1
             repeated = self._about(Kind.REPEATED, place, body, body.get("seq"), now)
             if body["repeat_at"] <= self._horizon:
-                self._outlet.decide(rule, repeated.seq, place.key, Outcome.OVERTAKEN, repeated.facts, now)
+                jumped = self._jump_repetitions(rule, body, verdict_at)
+                facts = {**repeated.facts, "repeats": body["repeats"], "overtaken": 1 + jumped}
+                self._outlet.decide(rule, repeated.seq, place.key, Outcome.OVERTAKEN, facts, now)
             elif not self._outlet.planner.holds(rule, now):
                 # Repetitions that wait for active hours would all come at once.
                 self._told(body, self._outlet.pass_on(rule, repeated, now))

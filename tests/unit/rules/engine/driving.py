@@ -117,7 +117,9 @@ class Driver:
         rules: RuleSet | Mapping[str, Any] | Sequence[Mapping[str, Any]],
         states: States | None = None,
         hourly_limit: int = 0,
+        horizon: float = 0.0,
     ) -> None:
+        self.horizon = horizon
         self.rules = rules if isinstance(rules, RuleSet) else rule_set(rules)
         self.states = JsonStates() if states is None else states
         self.hourly_limit = hourly_limit
@@ -132,7 +134,9 @@ class Driver:
         self.engine = self._engine()
 
     def _engine(self) -> Engine:
-        return Engine(self.rules, self.states, lambda workspace: self.hourly_limit, lambda _: self._documents)
+        return Engine(
+            self.rules, self.states, lambda workspace: self.hourly_limit, lambda _: self._documents, self.horizon
+        )
 
     @property
     def said(self) -> Said:

@@ -180,7 +180,12 @@ QUARANTINE = (
         help="what could not be read, matched or written and was set aside",
         func=_do("quarantine", "list_quarantined"),
         args=(
-            Arg(("--kind",), help="only this kind", choices=("event", "match", "state", "prune"), default=""),
+            Arg(
+                ("--kind",),
+                help="only this kind",
+                choices=("event", "match", "state", "prune", "row", "settlement"),
+                default="",
+            ),
             ONLY_WORKSPACE,
             LIMIT,
             OUTPUT,
@@ -303,7 +308,7 @@ DELIVERIES = (
             Arg(
                 ("--state",),
                 help="only those in this state",
-                choices=("pending", "leased", "failed", "delivered", "dead", "muted"),
+                choices=("pending", "leased", "failed", "delivered", "dead", "muted", "overtaken", "cancelled"),
                 default="",
             ),
             Arg(("--rule",), help="only those of this rule", default=""),
@@ -325,6 +330,15 @@ DELIVERIES = (
             Arg(("id",), help="the delivery's id", nargs="?", default=""),
             Arg(("--all-dead",), help="all dead letters", action="store_true"),
         ),
+    ),
+)
+
+TARGETS = (
+    ActionCommand(
+        name="list",
+        help="how things stand with each target: what waits for it, whether it answers",
+        func=_do("targets", "list_targets"),
+        args=(ONLY_WORKSPACE, OUTPUT),
     ),
 )
 
@@ -357,6 +371,7 @@ def get_commands() -> list[CLICommand]:
                 GroupCommand(name="silences", help="notifications that nobody wants for a while", subcommands=SILENCES),
                 GroupCommand(name="quarantine", help="what was set aside", subcommands=QUARANTINE),
                 GroupCommand(name="deliveries", help="deliveries and dead letters", subcommands=DELIVERIES),
+                GroupCommand(name="targets", help="how things stand with targets", subcommands=TARGETS),
                 GroupCommand(name="templates", help="message templates", subcommands=TEMPLATES),
                 ActionCommand(
                     name="health",

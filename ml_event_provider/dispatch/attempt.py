@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from math import isfinite
@@ -14,9 +15,10 @@ from ml_event_provider.dispatch.actions import perform
 from ml_event_provider.exceptions import LookUpFailed, TemplateProblem, UnknownTarget
 from ml_event_provider.messages import Renderer
 from ml_event_provider.messages.about import About
-from ml_event_provider.store.deliveries import Delivery, Settlement
+from ml_event_provider.store.breakers import Heard
 from ml_event_provider.store.engine import utc_now
 from ml_event_provider.store.schema import DeliveryState
+from ml_event_provider.store.settlements import Settlement
 from ml_event_provider.targets import Message, Outcome, Result
 
 if TYPE_CHECKING:
@@ -25,8 +27,18 @@ if TYPE_CHECKING:
 
     from ml_event_provider.dispatch.connections import Connections
     from ml_event_provider.dispatch.retry import RetryPolicy
+    from ml_event_provider.store.deliveries import Delivery
 
 log = logging.getLogger(__name__)
+
+#: A target whose attempt took longer is slow, in seconds.
+SLOW_SECONDS = 1.0
+#: What the database's integers hold.
+_MOST = 2**31 - 1
+
+
+class TooLateError(Exception):
+    """There is no time left to send before the lease ends."""
 
 
 class Sender:
@@ -49,11 +61,17 @@ class Sender:
         self._random = random
         self._now = now
 
-    def attempt(self, delivery: Delivery) -> Settlement:
-        """Try once and say what becomes of the delivery. Never raises."""
+    def attempt(self, delivery: Delivery, in_time: Callable[[], bool] = lambda: True) -> Settlement | None:
+        """Try once and say what becomes of the delivery. Never raises.
+
+        ``in_time`` is asked last, when the message is ready: where it says no, nothing is sent, and the answer is
+        ``None``.
+        """
         started_at, started = self._now(), time.monotonic()
         try:
-            result = checked(self._send(delivery))
+            result = checked(self._send(delivery, in_time))
+        except TooLateError:
+            return None
         except LookUpFailed as error:
             # Nothing was tried, and the target is not to blame.
             result = Result.retry("look-up", str(error), attempted=False)
@@ -63,14 +81,16 @@ class Sender:
         except Exception as error:
             log.exception("Delivery %s to %s failed in the target's or our own code", delivery.id, delivery.conn_id)
             result = Result.retry("internal", f"{type(error).__name__} while sending; see the dispatcher's log")
-        milliseconds = round((time.monotonic() - started) * 1000)
+        milliseconds = min(_MOST, round((time.monotonic() - started) * 1000))
         return self._settlement(delivery, result, started_at, milliseconds)
 
-    def _send(self, delivery: Delivery) -> Result:
+    def _send(self, delivery: Delivery, in_time: Callable[[], bool]) -> Result:
         if delivery.recorded is None:
             return Result.refused("no event", "the delivery's event was pruned")
         event = delivery.recorded.event
         if delivery.action is not None:
+            if not in_time():
+                raise TooLateError
             return perform(
                 delivery.action["action"],
                 event=event,
@@ -130,6 +150,8 @@ class Sender:
             log_url=str(event.data.get("log_url") or ""),
             about=about,
         )
+        if not in_time():
+            raise TooLateError
         return target.send(connection, message, timeout=self._timeout)
 
     def _settlement(self, delivery: Delivery, result: Result, started_at: datetime, milliseconds: int) -> Settlement:
@@ -144,6 +166,7 @@ class Sender:
             reason=result.reason,
             state=DeliveryState.DEAD,
             attempted=result.attempted,
+            heard=_heard(delivery, result, milliseconds),
         )
         if result.outcome is Outcome.DELIVERED:
             return replace(settled, state=DeliveryState.DELIVERED)
@@ -169,13 +192,55 @@ def checked(result: Result) -> Result:
     """
     if not isinstance(result, Result):
         raise TypeError(f"the target answered {type(result).__name__}, not a Result")
-    wait = result.retry_after
+    recipients = result.recipients if isinstance(result.recipients, Mapping) else {}
     return replace(
         result,
         outcome=Outcome(result.outcome),
-        code=str(result.code or "").replace("\0", ""),
-        reason=str(result.reason or "").replace("\0", ""),
-        retry_after=wait if isinstance(wait, int | float) and isfinite(wait) else None,
+        code=_storable(result.code, 100),
+        reason=_storable(result.reason, 1000),
+        retry_after=_seconds(result.retry_after),
+        recipients={_storable(who, 1000): _storable(answer, 1000) for who, answer in recipients.items()},
+        attempted=bool(result.attempted),
+    )
+
+
+def _seconds(wait: Any) -> float | None:
+    """A wait that can be reckoned with."""
+    try:
+        return float(wait) if isinstance(wait, int | float) and isfinite(wait) else None
+    except OverflowError:
+        return None
+
+
+def _storable(text: Any, most: int) -> str:
+    """Text of a target's own as every database takes it."""
+    try:
+        words = "" if text is None else str(text)
+    except Exception:  # noqa: BLE001 - it is a plugin's object: whatever it raises, the message went out
+        words = type(text).__name__
+    return words[:most].replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def _heard(delivery: Delivery, result: Result, milliseconds: int) -> Heard | None:
+    """What an attempt tells of its target: nothing, where it was our own failure or concerns this message alone."""
+    if delivery.action is not None or not result.attempted or result.code == "internal":
+        return None
+    reached: bool | None = None
+    if result.outcome is Outcome.DELIVERED:
+        reached = True
+    elif result.outcome is Outcome.RETRY:
+        # Who says when to come back is there.
+        reached = None if result.retry_after is not None else False
+    elif any(character.isdigit() for character in result.code):
+        # The remote's own code: it looked at this message and refused it.
+        reached = True
+    return Heard(
+        lane_id=delivery.lane_id,
+        reached=reached,
+        delivered=result.outcome is Outcome.DELIVERED,
+        slow=milliseconds >= SLOW_SECONDS * 1000,
+        code=result.code,
+        reason=result.reason,
     )
 
 

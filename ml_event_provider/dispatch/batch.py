@@ -13,6 +13,7 @@ from ml_event_provider.rules.engine.absent import awaited
 from ml_event_provider.rules.engine.firing import waiting_in
 from ml_event_provider.store import cursors, decisions, events, notifications, quarantine, states, unmatched
 from ml_event_provider.store.airflow_actions import hops_of
+from ml_event_provider.store.breakers import UNREACHABLE
 from ml_event_provider.store.decisions import RecordedDecision
 from ml_event_provider.store.notifications import NewDelivery, NewNotification
 from ml_event_provider.store.one_by_one import each, reason_of
@@ -216,7 +217,8 @@ class Batch:
             members=planned.members,
             context=context,
             deliveries=tuple(
-                _delivery(planned.id, position, one, hops) for position, one in enumerate(planned.deliveries)
+                _delivery(planned.id, position, one, hops, about=self._events_at([seq]).get(seq))
+                for position, one in enumerate(planned.deliveries)
             ),
             stream=planned.stream,
             ordinal=ordinal,
@@ -228,8 +230,12 @@ class Batch:
         return 1 if event is None else hops_of(self._connection, event) + 1
 
 
-def _delivery(notification_id: str, position: int, planned: PlannedDelivery, hops: int) -> NewDelivery:
+def _delivery(
+    notification_id: str, position: int, planned: PlannedDelivery, hops: int, *, about: Event | None
+) -> NewDelivery:
     muted = planned.muted
+    if about is not None and about.type == UNREACHABLE and about.data.get("conn_id") == planned.conn_id:
+        muted = muted or "the target that does not answer need not hear so"
     if planned.action is not None and hops > config.max_hops():
         limit = config.max_hops()
         muted = muted or f"loop: {hops - 1} actions of rules led to this event; [ml_events] max_hops = {limit}"

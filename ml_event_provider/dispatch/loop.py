@@ -19,36 +19,45 @@ log = logging.getLogger(__name__)
 REST_SECONDS = 0.2
 
 
-class Signals:
-    """Whether to end, and what a thread waits for."""
+class Bell:
+    """Wakes a thread that waits for work, from other threads."""
 
     def __init__(self) -> None:
-        self.stopping = threading.Event()
         self._news = threading.Condition()
         self._told = 0
 
-    def stop(self) -> None:
-        """End after what is under way."""
-        self.stopping.set()
-        self.tell()
-
-    def tell(self) -> None:
-        """Wake whoever waits: there may be something to do."""
+    def ring(self) -> None:
+        """There may be something to do."""
         with self._news:
             self._told += 1
             self._news.notify_all()
 
     @property
     def told(self) -> int:
-        """How often :meth:`tell` was called: look before you work, wait from there on."""
+        """How often it rang: look before you work, wait from there on."""
         return self._told
 
     def wait(self, seconds: float, *, since: int) -> None:
-        """Until something was told after ``since``, or time is up."""
+        """Until it rings after ``since``, or time is up."""
         end = time.monotonic() + seconds
         with self._news:
             while self._told == since and (remaining := end - time.monotonic()) > 0:
                 self._news.wait(remaining)
+
+
+class Signals:
+    """Whether to end; and that there are events to match, or deliveries to send."""
+
+    def __init__(self) -> None:
+        self.stopping = threading.Event()
+        self.events = Bell()
+        self.deliveries = Bell()
+
+    def stop(self) -> None:
+        """End after what is under way."""
+        self.stopping.set()
+        self.events.ring()
+        self.deliveries.ring()
 
 
 def guarded(name: str, work: Callable[[], object], stopping: threading.Event) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import signal
 import socket
 import threading
@@ -29,6 +30,10 @@ __all__ = ["DispatcherProcess", "Settings"]
 
 #: How long a thread has for the step that it is at when the process ends, in seconds.
 END_SECONDS = 2.0
+#: How often it is tried to give up at the end what others wait for.
+SIGN_OFF_TRIES = 5
+#: How soon it is seen that it was stopped otherwise than by a signal, in seconds.
+LOOK_SECONDS = 0.25
 
 
 class DispatcherProcess:
@@ -43,27 +48,39 @@ class DispatcherProcess:
         self._sending = Sending(settings, dispatcher_id=self.id)
         self._housekeeping = Housekeeping(settings, dispatcher_id=self.id, parent=parent, report=self._rounds.report)
 
-    def stop(self, *_: Any) -> None:
-        """End after what is under way; also a signal handler."""
+    def stop(self) -> None:
+        """End after what is under way."""
         self._signals.stop()
 
     def run(self) -> None:
-        """Work until stopped."""
+        """Work until stopped. The first SIGTERM or SIGINT stops it in order, the second at once."""
+        woken, wake = os.pipe()
+
+        def on_signal(number: int, _: Any) -> None:
+            signal.signal(number, signal.SIG_DFL)
+            self._signals.stop()
+            os.write(wake, b".")
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self.stop)
+            signal.signal(number, on_signal)
         log.info("Dispatcher %s started (parent %s)", self.id, self._parent or "none")
-        threads = [
+        sending = self._thread("lease", lambda: self._sending.run(self._signals))
+        others = [
             self._thread("housekeeping", lambda: self._housekeeping.run(self._signals)),
             self._thread("match", lambda: self._rounds.run(self._signals, poll=self._settings.poll)),
         ]
-        for thread in threads:
-            thread.start()
-        self._sending.run(self._signals)
-        for thread in threads:
+        # This thread holds no lock when a signal comes: its handler may take any.
+        while not self._signals.stopping.is_set() and sending.is_alive():
+            select.select([woken], [], [], LOOK_SECONDS)
+        self._signals.stop()
+        sending.join(self._settings.send_timeout + END_SECONDS)
+        for thread in others:
             # What is cut off in the middle of a transaction is rolled back.
             thread.join(END_SECONDS)
         for name, sign_off in (("sending", self._sending.sign_off), ("housekeeping", self._housekeeping.sign_off)):
-            guarded(f"sign off: {name}", sign_off, self._signals.stopping)
+            _sign_off(name, sign_off)
+        os.close(woken)
+        os.close(wake)
         log.info("Dispatcher %s ended", self.id)
 
     def drain_once(self) -> int:
@@ -77,4 +94,19 @@ class DispatcherProcess:
                 return attempts
 
     def _thread(self, name: str, work: Callable[[], None]) -> threading.Thread:
-        return threading.Thread(target=work, name=f"ml-events-{name}", daemon=True)
+        thread = threading.Thread(target=work, name=f"ml-events-{name}", daemon=True)
+        thread.start()
+        return thread
+
+
+def _sign_off(name: str, sign_off: Callable[[], None]) -> None:
+    """Give up what only a living dispatcher holds; a database that is busy is asked again, one that is away is left."""
+
+    def done() -> bool:
+        sign_off()
+        return True
+
+    never = threading.Event()
+    for _ in range(SIGN_OFF_TRIES):
+        if guarded(f"sign off: {name}", done, never):
+            return

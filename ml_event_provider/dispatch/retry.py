@@ -13,6 +13,12 @@ class RetryPolicy:
     base: float = 5.0
     longest: float = 3600.0
 
+    @property
+    def total(self) -> float:
+        """How long a delivery is tried in all, without what the remote asks for."""
+        waits = (min(self.longest, self.base * 2 ** min(number, 62)) for number in range(self.max_attempts - 1))
+        return float(sum(waits))
+
     def wait(self, attempts: int, *, jitter: float, retry_after: float | None = None) -> float | None:
         """The wait after ``attempts`` failed attempts, or ``None`` when there were enough.
 

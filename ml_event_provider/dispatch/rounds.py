@@ -27,11 +27,11 @@ class Rounds:
     def run(self, signals: Signals, *, poll: float) -> None:
         """Match until told to stop; each round that made anything wakes those who send."""
         while not signals.stopping.is_set():
-            told = signals.told
+            told = signals.events.told
             if guarded("match", self.round, signals.stopping):
-                signals.tell()
+                signals.deliveries.ring()
             else:
-                signals.wait(poll, since=told)
+                signals.events.wait(poll, since=told)
 
     def report(self) -> dict[str, Any]:
         """What health is told: why which rules cannot be used, by workspace."""

@@ -85,6 +85,8 @@ EVENT_TYPES: Final[dict[str, EventType]] = {
         EventType("ml.dataset.drift_detected", "A dataset drifted from its baseline.", "DatasetDriftData", "warning"),
         EventType("ml.run.metric_logged", "A training run logged a value of a metric.", "RunMetricData"),
         EventType("ml.event.absent", "Events that a rule waits for did not come.", "AbsenceData", "warning"),
+        EventType("ml.target.unreachable", "A target does not answer any more.", "TargetData", "error"),
+        EventType("ml.target.recovered", "A target answers again.", "TargetData"),
         EventType("ml.notification.requested", "A DAG asked for a notification.", "NotificationData"),
     )
 }

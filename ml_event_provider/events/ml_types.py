@@ -123,3 +123,14 @@ class NotificationData(EventData):
     title: str | None = Field(None, description="One line.")
     text: str | None = Field(None, description="The message.")
     link: str | None = Field(None, description="Where to read on.")
+
+
+class TargetData(EventData):
+    """Whether a target can be reached."""
+
+    conn_id: str = Field(description="The target's connection.")
+    since: str = Field(description="Since when it cannot be reached, or could not.")
+    failures: int = Field(description="How many attempts failed in a row.")
+    code: str = Field(description="The last failure's code: HTTP 503, timeout…")
+    reason: str = Field(description="The last failure in words.")
+    waiting: int = Field(description="How many deliveries wait for it.")

@@ -242,6 +242,22 @@ _DATA: Final[dict[str, dict[str, Any]]] = {
         "last": "2026-11-21T05:41:12+00:00",
         "within": 86400.0,
     },
+    "ml.target.unreachable": {
+        "conn_id": "team_slack",
+        "since": "2026-11-22T06:18:31+00:00",
+        "failures": 5,
+        "code": "connection refused",
+        "reason": "https://chat.example.com: nothing listens there",
+        "waiting": 37,
+    },
+    "ml.target.recovered": {
+        "conn_id": "team_slack",
+        "since": "2026-11-22T05:02:10+00:00",
+        "failures": 11,
+        "code": "HTTP 503",
+        "reason": "upstream is restarting",
+        "waiting": 112,
+    },
     "ml.notification.requested": {
         "title": "Churn model 14 is ready for review",
         "text": "AUC rose from 0.897 to 0.913.\nPlease look at the report before noon.",
@@ -261,6 +277,7 @@ _SUBJECTS: Final = {
     "ml.dataset": "datadrifts/churn_features_weekly",
     "ml.run": "runs/4f1d2c7a9e0b4c6d8f3a5b7c9d1e2f30/metrics/val_loss",
     "ml.event": "nightly_features",
+    "ml.target": "team_slack",
     "ml.notification": "notifications/review",
 }
 

@@ -23,6 +23,7 @@ _NATURAL: Final = (
     ("ml.data_validation.", ("data.checkpoint", "data.data_asset")),
     ("ml.dataset.", ("data.DataDriftName",)),
     ("ml.run.", ("data.run_id", "data.metric")),
+    ("ml.target.", ("data.conn_id",)),
 )
 _OTHERS: Final = ("source", "subject")
 
@@ -37,6 +38,8 @@ _OPPOSITES: Final[dict[str, dict[str, Any]]] = {
     "airflow.deadline.missed": {"type": ["airflow.dag_run.success"]},
     "ml.data_validation.failed": {"type": ["ml.data_validation.success"]},
     "ml.data_validation.success": {"type": ["ml.data_validation.failed"]},
+    "ml.target.unreachable": {"type": ["ml.target.recovered"]},
+    "ml.target.recovered": {"type": ["ml.target.unreachable"]},
 }
 
 _as_json: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True).encode

@@ -1,21 +1,17 @@
-"""Deliveries and their attempts; the leases by which dispatchers share the work."""
+"""Deliveries and their attempts, as people look at them and send them again."""
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import and_, func, insert, literal, null, or_, select, update
+from sqlalchemy import case, exists, func, null, select, update
 
-from ml_event_provider.events.identity import change_id
 from ml_event_provider.exceptions import NotFound
 from ml_event_provider.store import schema
-from ml_event_provider.store.engine import become_writer, can_skip_locked, in_chunks, utc_now
+from ml_event_provider.store.engine import database_now, in_chunks
 from ml_event_provider.store.events import RecordedEvent, by_seq
-from ml_event_provider.store.notifications import NewDelivery, deliver
 from ml_event_provider.store.schema import DeliveryState
 
 if TYPE_CHECKING:
@@ -32,15 +28,13 @@ _ATTEMPT = schema.attempt
 MOST_OTHERS = 20
 
 _UNFINISHED = (DeliveryState.PENDING, DeliveryState.FAILED)
-#: What a fall-back's delivery takes over (``notifications.Of``). It goes out when its time has come, in no order.
-_TAKEN_OVER = (
-    _NOTIFICATION.c.id,
-    _NOTIFICATION.c.workspace,
-    _NOTIFICATION.c.rule,
-    _NOTIFICATION.c.alert_id,
-    _NOTIFICATION.c.members,
-    null().label("stream"),
-    literal(0).label("ordinal"),
+_SENT_AGAIN = (
+    DeliveryState.DEAD,
+    DeliveryState.DELIVERED,
+    DeliveryState.MUTED,
+    DeliveryState.FAILED,
+    DeliveryState.OVERTAKEN,
+    DeliveryState.CANCELLED,
 )
 
 
@@ -73,29 +67,12 @@ class Delivery(NamedTuple):
     others: tuple[RecordedEvent, ...] = ()
     #: What it does in Airflow, where it goes to no connection: ``action`` and ``hops``.
     action: Mapping[str, Any] | None = None
+    lane_id: int = 0
 
     @property
     def target(self) -> str:
         """Where it goes, for people: the connection's id, or ``"(Airflow)"`` for an action."""
         return self.conn_id if self.action is None else "(Airflow)"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settlement:
-    """How an attempt ended and what becomes of its delivery."""
-
-    delivery_id: str
-    number: int
-    started_at: datetime
-    milliseconds: int
-    outcome: str
-    code: str
-    reason: str
-    state: DeliveryState
-    next_attempt_at: datetime | None = None
-    options: Mapping[str, Any] | None = None
-    #: False where nothing was sent, because the target asked to wait its turn.
-    attempted: bool = True
 
 
 class Attempt(NamedTuple):
@@ -107,105 +84,6 @@ class Attempt(NamedTuple):
     outcome: str
     code: str
     reason: str
-
-
-def lease(connection: Connection, *, owner: str, limit: int, now: datetime, until: datetime) -> list[Delivery]:
-    """Lease up to ``limit`` deliveries that are due, or whose lease ran out, until ``until``."""
-    due = (
-        select(_DELIVERY.c.id)
-        .where(
-            or_(
-                and_(_DELIVERY.c.state.in_(_UNFINISHED), _DELIVERY.c.next_attempt_at <= now),
-                and_(_DELIVERY.c.state == DeliveryState.LEASED, _DELIVERY.c.lease_until < now),
-            )
-        )
-        .order_by(_DELIVERY.c.next_attempt_at)
-        .limit(limit)
-    )
-    values = {"state": DeliveryState.LEASED, "lease_owner": owner, "lease_until": until}
-    if can_skip_locked(connection):
-        due = due.with_for_update(skip_locked=True)
-    else:
-        if connection.execute(due.limit(1)).first() is None:
-            return []
-        become_writer(connection)
-    ids = list(connection.execute(due).scalars())
-    if not ids:
-        return []
-    connection.execute(update(_DELIVERY).where(_DELIVERY.c.id.in_(ids)).values(values))
-    return _read(connection, ids)
-
-
-def settle(connection: Connection, settlements: Sequence[Settlement], *, owner: str, now: datetime) -> None:
-    """Record attempts and what became of their deliveries.
-
-    A delivery that another dispatcher leased meanwhile keeps that one's state unless this attempt delivered
-    it.
-    """
-    if not settlements:
-        return
-    attempts = [
-        {
-            "delivery_id": one.delivery_id,
-            "number": one.number,
-            "started_at": one.started_at,
-            "milliseconds": one.milliseconds,
-            "outcome": one.outcome,
-            "code": one.code[:100],
-            "reason": one.reason[:1000],
-        }
-        for one in settlements
-        if one.attempted
-    ]
-    if attempts:
-        connection.execute(insert(_ATTEMPT), attempts)
-    # Most attempts of a batch end alike: one statement for each way of ending.
-    alike: dict[tuple[Any, ...], list[str]] = defaultdict(list)
-    for one in settlements:
-        options = None if one.options is None else json.dumps(dict(one.options), ensure_ascii=False)
-        ending = (one.state, one.number, one.next_attempt_at, one.code[:100], one.reason[:1000], options)
-        alike[ending].append(one.delivery_id)
-    for (state, number, next_attempt_at, code, reason, options), ids in alike.items():
-        finished = state not in _UNFINISHED
-        values: dict[str, Any] = {
-            "state": state,
-            "attempts": number,
-            "next_attempt_at": next_attempt_at,
-            "lease_owner": None,
-            "lease_until": None,
-            "code": code,
-            "reason": reason,
-            "finished_at": now if finished else None,
-        }
-        if options is not None:
-            values["options"] = options
-        for chunk in in_chunks(ids):
-            query = update(_DELIVERY).where(_DELIVERY.c.id.in_(chunk)).values(values)
-            if state == DeliveryState.DEAD:
-                _fall_back(connection, chunk, owner, now)
-            if state != DeliveryState.DELIVERED:
-                query = query.where(_DELIVERY.c.lease_owner == owner)
-            connection.execute(query)
-
-
-def _fall_back(connection: Connection, ids: Sequence[str], owner: str, now: datetime) -> None:
-    """Deliver to the fall-backs of deliveries that die now."""
-    dying = connection.execute(
-        select(_DELIVERY.c.id.label("delivery_id"), _DELIVERY.c.fallback, *_TAKEN_OVER)
-        .join(_NOTIFICATION, _NOTIFICATION.c.id == _DELIVERY.c.notification_id)
-        .where(_DELIVERY.c.id.in_(ids), _DELIVERY.c.lease_owner == owner, _DELIVERY.c.fallback.is_not(None))
-    )
-    made = [(row, NewDelivery(id=change_id("fallback", row.delivery_id), **json.loads(row.fallback))) for row in dying]
-    deliver(connection, made, now=now)
-
-
-def release(connection: Connection, *, owner: str) -> None:
-    """Give back the leases of a dispatcher that ends."""
-    connection.execute(
-        update(_DELIVERY)
-        .where(_DELIVERY.c.lease_owner == owner, _DELIVERY.c.state == DeliveryState.LEASED)
-        .values(state=DeliveryState.PENDING, lease_owner=None, lease_until=None)
-    )
 
 
 def latest(
@@ -221,13 +99,13 @@ def latest(
         query = query.where(_NOTIFICATION.c.rule == rule)
     if event_seq is not None:
         query = query.where(_NOTIFICATION.c.event_seq == event_seq)
-    return _read(connection, list(connection.execute(query).scalars()))
+    return read(connection, list(connection.execute(query).scalars()))
 
 
 def of_notification(connection: Connection, notification_id: str) -> list[Delivery]:
     """The deliveries of a notification."""
     query = select(_DELIVERY.c.id).where(_DELIVERY.c.notification_id == notification_id)
-    return _read(connection, list(connection.execute(query).scalars()))
+    return read(connection, list(connection.execute(query).scalars()))
 
 
 def get(connection: Connection, delivery_id: str) -> Delivery:
@@ -235,7 +113,7 @@ def get(connection: Connection, delivery_id: str) -> Delivery:
 
     :raises NotFound: if there is none.
     """
-    found = _read(connection, [delivery_id])
+    found = read(connection, [delivery_id])
     if not found:
         raise NotFound(f"there is no delivery {delivery_id!r}; see `airflow ml-events deliveries list`")
     return found[0]
@@ -250,15 +128,33 @@ def attempts_of(connection: Connection, delivery_id: str) -> list[Attempt]:
 def send_again(connection: Connection, *, delivery_id: str = "", all_dead: bool = False) -> int:
     """Make a delivery that ended (or all dead letters) due again under its old id; say how many.
 
+    Where a later message about the same alert arrived meanwhile, one that is asked for by name goes in no order;
+    of all dead letters such a one is left alone, as overtaken.
+
     :raises NotFound: if ``delivery_id`` names none that ended.
     """
-    again = {"state": DeliveryState.PENDING, "attempts": 0, "next_attempt_at": utc_now(), "finished_at": None}
+    again = {
+        "state": DeliveryState.PENDING,
+        "attempts": 0,
+        "next_attempt_at": database_now(connection),
+        "finished_at": None,
+    }
+    later = _DELIVERY.alias("later")
+    is_told = exists().where(
+        later.c.stream == _DELIVERY.c.stream,
+        later.c.alert_id == _DELIVERY.c.alert_id,
+        later.c.alert_id != "",
+        later.c.ordinal > _DELIVERY.c.ordinal,
+        later.c.state == DeliveryState.DELIVERED,
+    )
     if all_dead:
-        query = update(_DELIVERY).where(_DELIVERY.c.state == DeliveryState.DEAD)
-        return connection.execute(query.values(again)).rowcount
-    ended = (DeliveryState.DEAD, DeliveryState.DELIVERED, DeliveryState.MUTED, DeliveryState.FAILED)
-    query = update(_DELIVERY).where(_DELIVERY.c.id == delivery_id, _DELIVERY.c.state.in_(ended))
-    if connection.execute(query.values(again)).rowcount == 0:
+        dead = update(_DELIVERY).where(_DELIVERY.c.state == DeliveryState.DEAD)
+        words = {"state": DeliveryState.OVERTAKEN, "reason": "overtaken: a later message arrived"}
+        connection.execute(dead.where(is_told).values(words))
+        return connection.execute(dead.values(again)).rowcount
+    query = update(_DELIVERY).where(_DELIVERY.c.id == delivery_id, _DELIVERY.c.state.in_(_SENT_AGAIN))
+    unordered = case((is_told, null()), else_=_DELIVERY.c.stream)
+    if connection.execute(query.values(**again, stream=unordered)).rowcount == 0:
         stands = get(connection, delivery_id).state
         raise NotFound(f"delivery {delivery_id!r} is {stands}: it is on its way already")
     return 1
@@ -280,7 +176,8 @@ def count_dead(connection: Connection, *, since: datetime) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-def _read(connection: Connection, ids: Sequence[str]) -> list[Delivery]:
+def read(connection: Connection, ids: Sequence[str]) -> list[Delivery]:
+    """Deliveries by their ids, in that order; those that exist."""
     rows: dict[str, Any] = {}
     for chunk in in_chunks(ids):
         query = (
@@ -331,6 +228,7 @@ def _read(connection: Connection, ids: Sequence[str]) -> list[Delivery]:
             facts=contexts[row.id].get("facts", {}),
             others=tuple(recorded[seq] for seq in others[row.id] if seq in recorded),
             action=None if row.action is None else json.loads(row.action),
+            lane_id=row.lane_id,
         )
         for row in (rows[delivery_id] for delivery_id in ids if delivery_id in rows)
     ]

@@ -38,6 +38,8 @@ class Kind(StrEnum):
     #: A row of Airflow's tables that cannot be read or makes no event: its table and key. Runs, tries and import
     #: errors are tried again whenever they are looked at.
     ROW = "row"
+    #: A target's answer that cannot be stored: the delivery's id. The delivery ended without it.
+    SETTLEMENT = "settlement"
 
 
 class SetAside(NamedTuple):
@@ -63,7 +65,7 @@ class Quarantined(NamedTuple):
     def seq(self) -> int | None:
         """The place of the event that it is about, if it is about one."""
         first = self.reference.split(" ", 1)[0]
-        return int(first) if self.kind not in {Kind.STATE, Kind.ROW} and first.isdigit() else None
+        return int(first) if self.kind not in {Kind.STATE, Kind.ROW, Kind.SETTLEMENT} and first.isdigit() else None
 
     @property
     def rule(self) -> str:

@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.fault.dispatchers import forker
 from tests.peers.receiver import Receiver
 from tests.system.conftest import Lab, make_lab
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+__all__ = ["forker"]
 
 KILLER = '''
 """Kills the scheduler in the middle of a transaction: after our listener recorded, before Airflow commits."""

@@ -6,68 +6,22 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import defaultdict
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
 from ml_event_provider.events.model import Event
 from ml_event_provider.store import definitions, events
 from ml_event_provider.store.engine import transaction
+from tests.fault.dispatchers import fork, unfinished
 from tests.peers.receiver import WEBHOOK_SECRET, Receiver
 
 pytestmark = pytest.mark.fault
 
 ROUNDS = 50
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def forker():
-    """A process that forks dispatchers against the present database."""
-    environment = {
-        **os.environ,
-        "AIRFLOW__ML_EVENTS__LEASE_SECONDS": "2",
-        "AIRFLOW__ML_EVENTS__SEND_TIMEOUT_SECONDS": "1",
-        "AIRFLOW__ML_EVENTS__POLL_SECONDS": "0.05",
-        "AIRFLOW__ML_EVENTS__RETRY_BASE_SECONDS": "0.1",
-        "AIRFLOW__ML_EVENTS__RECONCILE_SECONDS": "0",
-        "AIRFLOW__ML_EVENTS__ALLOWED_HOSTS": "127.0.0.1",
-        "PYTHONPATH": str(ROOT),
-    }
-
-    def start(**more: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.fault.forking_dispatcher"],
-            env={**environment, **more},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        started.append(process)
-        while "ready" not in (line := process.stdout.readline()):
-            assert line, "the forking process ended"
-        return process
-
-    started: list[subprocess.Popen[str]] = []
-    yield start
-    for process in started:
-        process.stdin.close()
-        process.wait(20)
-
-
-def fork(process: subprocess.Popen[str]) -> int:
-    process.stdin.write("go\n")
-    process.stdin.flush()
-    while not (line := process.stdout.readline().strip()).isdigit():
-        assert process.poll() is None
-    return int(line)
 
 
 def test_every_event_arrives_under_one_id_however_often_dispatchers_are_killed(airflow_db, forker):
@@ -136,16 +90,3 @@ def test_every_event_arrives_under_one_id_however_often_dispatchers_are_killed(a
         assert set(names) == set(ids)
         assert {event: len(seen) for event, seen in names.items() if len(seen) != 1} == {}
         assert unfinished() == 0
-
-
-def unfinished() -> int:
-    from sqlalchemy import text
-
-    with transaction() as connection:
-        waiting = connection.execute(
-            text("SELECT count(*) FROM ml_event_delivery WHERE state <> 'delivered'")
-        ).scalar_one()
-        unmatched = connection.execute(
-            text("SELECT count(*) FROM ml_event_event WHERE matched_at IS NULL")
-        ).scalar_one()
-    return int(waiting) + int(unmatched)

@@ -13,9 +13,11 @@ from sqlalchemy import update
 from ml_event_provider.events.catalogue import EVENT_TYPES
 from ml_event_provider.exceptions import MlEventError
 from ml_event_provider.messages.preview import sample_events
-from ml_event_provider.store import definitions, deliveries, dispatchers, events, notifications, schema
+from ml_event_provider.store import definitions, deliveries, dispatchers, events, notifications, schema, settlements
 from ml_event_provider.store.engine import transaction, utc_now
 from ml_event_provider.store.schema import DeliveryState
+from ml_event_provider.store.settlements import Settlement
+from tests.integration.leasing import lease_any
 from tests.integration.recorded import EVENT, event
 
 if TYPE_CHECKING:
@@ -77,9 +79,9 @@ def deliver(*ids: str, state: DeliveryState = DeliveryState.DEAD) -> None:
         )
         if state is DeliveryState.PENDING:
             return
-        leased = deliveries.lease(connection, owner="test", limit=100, now=now, until=now + timedelta(minutes=1))
+        leased = lease_any(connection, owner="test", now=now)
         settled = [
-            deliveries.Settlement(
+            Settlement(
                 delivery_id=one.id,
                 number=1,
                 started_at=now,
@@ -91,7 +93,7 @@ def deliver(*ids: str, state: DeliveryState = DeliveryState.DEAD) -> None:
             )
             for one in leased
         ]
-        deliveries.settle(connection, settled, owner="test", now=now)
+        settlements.settle(connection, settled, owner="test", now=now)
 
 
 def state_of(delivery_id: str) -> str:

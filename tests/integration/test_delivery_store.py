@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 
 from ml_event_provider.exceptions import NotFound
-from ml_event_provider.store import deliveries, events, notifications
-from ml_event_provider.store.deliveries import Delivery, Settlement
+from ml_event_provider.store import deliveries, events, leases, notifications, settlements
+from ml_event_provider.store.deliveries import Delivery
 from ml_event_provider.store.engine import transaction
 from ml_event_provider.store.notifications import NewDelivery, NewNotification
 from ml_event_provider.store.schema import DeliveryState
+from ml_event_provider.store.settlements import Settlement
 from tests.integration.airflow_rows import NOW
+from tests.integration.leasing import lease_any
 from tests.integration.recorded import EVENT, event
 
 pytestmark = pytest.mark.usefixtures("airflow_db")
@@ -43,7 +45,7 @@ def create(*names: str, now: datetime = NOW) -> None:
 
 def lease(owner: str = "a", *, now: datetime = NOW, limit: int = 100) -> list[str]:
     with transaction() as connection:
-        return [one.id for one in deliveries.lease(connection, owner=owner, limit=limit, now=now, until=now + MINUTE)]
+        return [one.id for one in lease_any(connection, owner=owner, limit=limit, now=now)]
 
 
 def get(name: str = "d-1") -> Delivery:
@@ -72,16 +74,16 @@ def settle(
         **more,
     )
     with transaction() as connection:
-        deliveries.settle(connection, [settlement], owner=owner, now=now)
+        settlements.settle(connection, [settlement], owner=owner, now=now)
 
 
 def test_leased_delivery_has_all_that_an_attempt_needs() -> None:
     create("d-1")
     with transaction() as connection:
-        (one,) = deliveries.lease(connection, owner="a", limit=1, now=NOW, until=NOW + MINUTE)
+        (one,) = lease_any(connection, owner="a", limit=1, now=NOW)
     assert one.recorded is not None
     assert one.recorded.event == EVENT
-    assert one._replace(recorded=None) == Delivery(
+    assert one._replace(recorded=None, lane_id=0) == Delivery(
         id="d-1",
         notification_id="n-d-1",
         workspace="fraud",
@@ -93,7 +95,7 @@ def test_leased_delivery_has_all_that_an_attempt_needs() -> None:
         options={"at": ["李雷"]},
         state="leased",
         attempts=0,
-        next_attempt_at=NOW,
+        next_attempt_at=NOW + MINUTE,
         created_at=NOW,
         finished_at=None,
         code="",
@@ -162,8 +164,8 @@ def test_due_longest_goes_first() -> None:
 def test_expired_lease_is_taken_over() -> None:
     create("d-1")
     lease("a")
-    assert lease("b", now=NOW + MINUTE) == []
-    assert lease("b", now=NOW + MINUTE + timedelta(microseconds=1)) == ["d-1"]
+    assert lease("b", now=NOW + MINUTE - timedelta(microseconds=1)) == []
+    assert lease("b", now=NOW + MINUTE) == ["d-1"]
 
 
 @pytest.mark.parametrize("late", [DeliveryState.FAILED, DeliveryState.DEAD, DeliveryState.MUTED])
@@ -232,7 +234,7 @@ def test_many_are_settled_at_once_each_in_its_own_way() -> None:
     create(*(f"d-{n}" for n in range(600)))
     lease(limit=1_000)
     ends = {0: DeliveryState.DELIVERED, 1: DeliveryState.DEAD, 2: DeliveryState.FAILED}
-    settlements = [
+    ended = [
         Settlement(
             delivery_id=f"d-{n}",
             number=n % 2 + 1,
@@ -247,7 +249,7 @@ def test_many_are_settled_at_once_each_in_its_own_way() -> None:
         for n in range(600)
     ]
     with transaction() as connection:
-        deliveries.settle(connection, settlements, owner="a", now=NOW)
+        settlements.settle(connection, ended, owner="a", now=NOW)
         assert deliveries.count_by_state(connection) == {"dead": 200, "failed": 200}
     for n in range(9):
         one = get(f"d-{n}")
@@ -269,7 +271,7 @@ def test_ending_dispatcher_gives_back_only_its_own_leases() -> None:
     first = lease("a", limit=1)
     second = lease("b", limit=1)
     with transaction() as connection:
-        deliveries.release(connection, owner="a")
+        leases.give_back(connection, owner="a", now=NOW)
     assert get(second[0]).state == "leased"
     assert lease("c") == first
 
@@ -338,5 +340,5 @@ def test_latest_filters_by_state_rule_and_event() -> None:
 def test_nothing_to_create_or_settle_does_nothing() -> None:
     with transaction() as connection:
         notifications.create(connection, [], now=NOW)
-        deliveries.settle(connection, [], owner="a", now=NOW)
+        settlements.settle(connection, [], owner="a", now=NOW)
         assert deliveries.latest(connection) == []

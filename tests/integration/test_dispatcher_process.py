@@ -18,7 +18,7 @@ from ml_event_provider import config
 from ml_event_provider.dispatch.matching import Matched, Rotation
 from ml_event_provider.dispatch.process import DispatcherProcess, Settings
 from ml_event_provider.dispatch.retry import RetryPolicy
-from ml_event_provider.store import definitions, deliveries, dispatchers, events
+from ml_event_provider.store import definitions, deliveries, dispatchers, events, leases, settlements
 from ml_event_provider.store.engine import transaction, utc_now
 from ml_event_provider.store.spool import Spool
 from tests.integration.recorded import EVENT, event, recorded
@@ -212,7 +212,7 @@ def test_an_answer_that_the_database_did_not_take_is_kept_and_nothing_is_sent_ag
     events.record_now([EVENT])
     process = DispatcherProcess(SETTINGS)
     failures = [OperationalError("UPDATE", {}, Exception("the server is away"))] * 2
-    settle = deliveries.settle
+    settle = settlements.settle
 
     def fragile(*arguments: Any, **options: Any) -> None:
         if failures:
@@ -220,7 +220,7 @@ def test_an_answer_that_the_database_did_not_take_is_kept_and_nothing_is_sent_ag
         settle(*arguments, **options)
         process.stop()
 
-    monkeypatch.setattr(deliveries, "settle", fragile)
+    monkeypatch.setattr(settlements, "settle", fragile)
     if stopped:
         inbox.then = process.stop
     run(process)
@@ -243,27 +243,6 @@ def test_a_failing_housekeeping_job_does_not_stop_the_others(
     run(process)
     assert states() == ["delivered"]
     assert "heartbeat failed" in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("lease", "send_timeout", "workers", "most"),
-    [(60.0, 15.0, 4, 16), (60.0, 20.0, 4, 12), (30.0, 15.0, 4, 8), (600.0, 1.0, 1, 4)],
-)
-def test_it_leases_no_more_than_it_can_send_before_the_leases_run_out(
-    monkeypatch: pytest.MonkeyPatch, lease: float, send_timeout: float, workers: int, most: int
-) -> None:
-    asked: list[tuple[int, timedelta]] = []
-
-    def watched(_: Any, *, owner: str, limit: int, now: Any, until: Any) -> list[Any]:
-        asked.append((limit, until - now))
-        return []
-
-    monkeypatch.setattr(deliveries, "lease", watched)
-    settings = replace(SETTINGS, lease=lease, send_timeout=send_timeout, workers=workers)
-    DispatcherProcess(settings).drain_once()
-    assert asked == [(most, timedelta(seconds=lease))]
-    # One on its way with each worker, and the others waiting behind it.
-    assert most / workers * send_timeout <= lease
 
 
 def test_draining_says_how_many_attempts_were_made(inbox: Inbox) -> None:
@@ -330,18 +309,18 @@ def test_it_rests_while_all_its_workers_wait_for_a_slow_remote(inbox: Inbox, mon
     inbox.next(Behaviour(delay=1.0))
     process = DispatcherProcess(replace(SETTINGS, workers=1, poll=0.05))
     turns: list[int] = []
-    settle = process._sending._settle
+    due_lanes = leases.due_lanes
 
-    def counted(*arguments: float) -> bool:
+    def counted(*arguments: Any, **options: Any) -> Any:
         turns.append(len(inbox.requests))
         if len(inbox.requests) > 1:
             process.stop()
-        return settle(*arguments)
+        return due_lanes(*arguments, **options)
 
-    monkeypatch.setattr(process._sending, "_settle", counted)
+    monkeypatch.setattr(leases, "due_lanes", counted)
     run(process)
-    # A second of rest at 10 ms a look; turning freely gives tens of thousands.
-    assert turns.count(1) < 500
+    # A second at a look each 50 ms; turning freely gives thousands.
+    assert turns.count(1) < 100
 
 
 def test_a_dag_callbacks_event_from_the_spool_is_completed_from_its_run() -> None:

@@ -10,20 +10,21 @@ from sqlalchemy import func, select
 
 from ml_event_provider.store import (
     cursors,
-    deliveries,
     dispatchers,
     events,
     notifications,
     retention,
     schema,
+    settlements,
     unmatched,
 )
-from ml_event_provider.store.deliveries import Settlement
 from ml_event_provider.store.engine import transaction
 from ml_event_provider.store.health import health
 from ml_event_provider.store.notifications import NewDelivery, NewNotification
 from ml_event_provider.store.schema import DeliveryState
+from ml_event_provider.store.settlements import Settlement
 from tests.integration.airflow_rows import NOW, ago
+from tests.integration.leasing import lease_any
 from tests.integration.recorded import event, recorded
 
 pytestmark = pytest.mark.usefixtures("airflow_db")
@@ -129,7 +130,7 @@ def record(name: str, *, days: float, state: DeliveryState | None = None, matche
             deliveries=(NewDelivery(id=f"d-{name}", conn_id="c"),),
         )
         notifications.create(connection, [one], now=moment)
-        deliveries.lease(connection, owner="a", limit=10, now=moment, until=moment + MINUTE)
+        lease_any(connection, owner="a", now=moment)
         if state != DeliveryState.LEASED:
             settled = Settlement(
                 delivery_id=f"d-{name}",
@@ -142,7 +143,7 @@ def record(name: str, *, days: float, state: DeliveryState | None = None, matche
                 state=state,
                 next_attempt_at=moment,
             )
-            deliveries.settle(connection, [settled], owner="a", now=moment)
+            settlements.settle(connection, [settled], owner="a", now=moment)
 
 
 def rows_left() -> dict[str, int]:

@@ -14,9 +14,20 @@ from ml_event_provider.dispatch.batch import Batch
 from ml_event_provider.dispatch.matching import match_batch
 from ml_event_provider.dispatch.rules import Rules
 from ml_event_provider.events.model import Event
-from ml_event_provider.store import definitions, deliveries, events, retention, schema, states, unmatched
+from ml_event_provider.store import (
+    definitions,
+    deliveries,
+    events,
+    retention,
+    schema,
+    settlements,
+    states,
+    unmatched,
+)
 from ml_event_provider.store.definitions import Kind
 from ml_event_provider.store.engine import transaction, worth_retrying
+from ml_event_provider.store.settlements import Settlement
+from tests.integration.leasing import lease_any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -172,9 +183,9 @@ def test_a_dead_delivery_goes_to_its_fall_back_once() -> None:
     now = START + HOUR
     for _ in range(2):
         with transaction() as connection:
-            leased = deliveries.lease(connection, owner="me", limit=10, now=now, until=now + MINUTE)
+            leased = lease_any(connection, owner="me", now=now)
             dead = [
-                deliveries.Settlement(
+                Settlement(
                     delivery_id=one.id,
                     number=1,
                     started_at=now,
@@ -187,7 +198,7 @@ def test_a_dead_delivery_goes_to_its_fall_back_once() -> None:
                 for one in leased
                 if one.conn_id == "inbox"
             ]
-            deliveries.settle(connection, dead, owner="me", now=now)
+            settlements.settle(connection, dead, owner="me", now=now)
             deliveries.send_again(connection, all_dead=True)
     with transaction() as connection:
         found = sorted((one.conn_id, one.options) for one in deliveries.latest(connection))

@@ -300,7 +300,7 @@ def test_options_named_in_the_pages_exist(name: str) -> None:
 def test_every_metric_is_documented_and_no_other() -> None:
     sources = "\n".join(path.read_text("utf-8") for path in PACKAGE.rglob("*.py"))
     named = set(re.findall(r'(?<![.\w])(?:count|gauge)\(f?"([a-z_{}.]+)"', sources))
-    named.remove("deliveries_{settlement.state}")
+    named.remove("deliveries_{state}")
     named |= {f"deliveries_{state}" for state in ("delivered", "failed", "dead")}
     documented = re.findall(r"^\| `ml_events\.(\w+)` \|", page("docs/howto/operate.md"), re.MULTILINE)
     assert set(documented) == named

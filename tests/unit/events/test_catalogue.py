@@ -78,6 +78,7 @@ def test_the_types_are_these() -> None:
         "ml.dataset": 1,
         "ml.run": 1,
         "ml.event": 1,
+        "ml.target": 2,
         "ml.notification": 1,
     }
 

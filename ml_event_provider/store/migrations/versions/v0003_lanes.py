@@ -25,7 +25,6 @@ BIG_KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 LONG_TEXT = sa.Text(16_777_215).with_variant(sa.Text(), "postgresql", "sqlite")
 UNMATCHED = sa.text("matched_at IS NULL")
 UNFINISHED = sa.text("state IN ('pending', 'failed', 'leased')")
-LEASED = sa.text("state = 'leased'")
 #: How many events are read in one go.
 BATCH = 2_000
 
@@ -182,12 +181,11 @@ def _upgrade_deliveries() -> None:
         " WHERE l.workspace = ml_event_delivery.workspace AND l.conn_id = ml_event_delivery.conn_id)"
     )
     op.drop_index("ml_event_delivery_due", delivery)
+    # A lease's end is when its delivery is due again.
+    op.execute("UPDATE ml_event_delivery SET next_attempt_at = lease_until WHERE state = 'leased'")
     unfinished = {"postgresql_where": UNFINISHED, "sqlite_where": UNFINISHED}
     op.create_index("ml_event_delivery_lane", delivery, ["lane_id", "next_attempt_at"], **unfinished)
     op.create_index("ml_event_delivery_stream", delivery, ["stream", "ordinal"], **unfinished)
-    op.create_index(
-        "ml_event_delivery_leased", delivery, ["lease_until"], postgresql_where=LEASED, sqlite_where=LEASED
-    )
 
 
 def downgrade() -> None:
@@ -213,7 +211,7 @@ def downgrade() -> None:
 
 def _downgrade_deliveries() -> None:
     delivery = "ml_event_delivery"
-    for index in ("ml_event_delivery_leased", "ml_event_delivery_stream", "ml_event_delivery_lane"):
+    for index in ("ml_event_delivery_stream", "ml_event_delivery_lane"):
         op.drop_index(index, delivery)
     op.create_index(
         "ml_event_delivery_due",

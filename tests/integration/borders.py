@@ -71,7 +71,7 @@ class Owner:
             definitions.put(connection, rule, managed_by="file")
             definitions.put(connection, silence, managed_by="file", kind=Kind.SILENCE)
             events.record(connection, [event], now=START)
-        match_batch(Rules(), limit=100, now=lambda: START + timedelta(minutes=1))
+        match_batch(Rules(), limit=100, now=lambda _: START + timedelta(minutes=1))
 
     def alert(self) -> str:
         """The id of its open alert."""

@@ -53,3 +53,7 @@ class RegistryError(MlEventError, RuntimeError):
 
 class NotFound(MlEventError, LookupError):
     """An event, rule or delivery with that name does not exist."""
+
+
+class WrongTables(MlEventError, RuntimeError):
+    """The tables in the database are missing, or are those of another version of this package."""

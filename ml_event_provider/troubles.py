@@ -7,6 +7,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from ml_event_provider.exceptions import MlEventError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -19,8 +21,8 @@ _AWAY = frozenset({"OperationalError", "InterfaceError", "TimeoutError"})
 
 
 def expected(error: BaseException) -> bool:
-    """Whether it is the machine's, network's or database's trouble and no fault of the code: a line says all."""
-    if isinstance(error, OSError) or getattr(error, "connection_invalidated", False):
+    """Whether it is the machine's, network's or database's trouble, or ours in words, and no fault: a line says all."""
+    if isinstance(error, OSError | MlEventError) or getattr(error, "connection_invalidated", False):
         return True
     if str(error).startswith("(sqlite3.OperationalError) no such "):
         # SQLite calls a wrong statement so, too.

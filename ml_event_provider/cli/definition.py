@@ -4,26 +4,29 @@ from __future__ import annotations
 
 from airflow.cli.cli_config import ActionCommand, Arg, CLICommand, GroupCommand, lazy_load_command
 
-WORKSPACE = Arg(("-w", "--workspace"), help="the workspace (default: [ml_events] workspace)", default="")
-ONLY_WORKSPACE = Arg(("-w", "--workspace"), help="only this workspace (default: all)", default="")
-OUTPUT = Arg(
-    ("-o", "--output"),
+from ml_event_provider.cli.options import count, flag, listed, number, one, several
+
+WORKSPACE = one("-w", "--workspace", help="the workspace (default: [ml_events] workspace)")
+ONLY_WORKSPACE = several("-w", "--workspace", help="only this workspace (default: all)")
+OUTPUT = one(
+    "-o",
+    "--output",
     help="how to print: a table for people, JSON for programs",
     choices=("table", "json"),
     default="table",
 )
-LIMIT = Arg(("-n", "--limit"), help="how many at the most (default: 50)", type=int, default=50)
+LIMIT = count("-n", "--limit", help="how many at the most (default: 50)", default=50)
 NAME = Arg(("name",), help="the rule's name")
-RULE_FILES = Arg(("-f", "--file"), help="a YAML or JSON file, or a folder of them", required=True)
-OTHER_RULES = Arg(("-f", "--file"), help="rules from files instead of the store's", default="")
-KIND = Arg(
-    ("--kind",),
+RULE_FILES = listed("-f", "--file", help="YAML or JSON files, or folders of them", required=True)
+OTHER_RULES = listed("-f", "--file", help="rules from files or folders instead of the store's")
+KIND = one(
+    "--kind",
     help="what is defined (default: rule)",
     choices=("rule", "resource_group", "calendar", "silence"),
     default="rule",
 )
-EVENT = Arg(
-    ("--event",),
+EVENT = one(
+    "--event",
     help="a recorded event's id, a file with an event as CloudEvents JSON, or a type (for a sample)",
     required=True,
 )
@@ -38,12 +41,11 @@ DISPATCHER = ActionCommand(
     help="match events and deliver notifications until stopped",
     func=_do("dispatcher", "run"),
     args=(
-        Arg(("--parent",), help="end when this process is no longer the parent", type=int),
-        Arg(("--once",), help="match and send what is due now, then end", action="store_true"),
-        Arg(
-            ("--workers",),
+        count("--parent", help="end when this process is no longer the parent"),
+        flag("--once", help="match and send what is due now, then end"),
+        count(
+            "--workers",
             help="deliveries sent at the same time (default: [ml_events] send_workers)",
-            type=int,
         ),
     ),
 )
@@ -53,7 +55,7 @@ EVENTS = (
         name="list",
         help="the newest recorded events",
         func=_do("events", "list_events"),
-        args=(Arg(("--type",), help="only types that begin so", default=""), ONLY_WORKSPACE, LIMIT, OUTPUT),
+        args=(several("--type", help="only types that begin so"), ONLY_WORKSPACE, LIMIT, OUTPUT),
     ),
     ActionCommand(
         name="show",
@@ -82,11 +84,10 @@ RULES = (
         func=_do("rules", "apply"),
         args=(
             RULE_FILES,
-            Arg(("--plan",), help="only say what would be done, field by field", action="store_true"),
-            Arg(
-                ("--prune",),
+            flag("--plan", help="only say what would be done, field by field"),
+            flag(
+                "--prune",
                 help="also delete what came from files and is in them no more, in the workspaces that they name",
-                action="store_true",
             ),
         ),
     ),
@@ -98,7 +99,7 @@ RULES = (
         func=_do("rules", "history"),
         args=(
             NAME,
-            Arg(("--version",), help="this version as YAML", type=int),
+            count("--version", help="this version as YAML"),
             KIND,
             WORKSPACE,
             OUTPUT,
@@ -108,7 +109,7 @@ RULES = (
         name="rollback",
         help="make a rule what it was in a former version",
         func=_do("rules", "rollback"),
-        args=(NAME, Arg(("--version",), help="the version to go back to", type=int, required=True), WORKSPACE),
+        args=(NAME, count("--version", help="the version to go back to", required=True), WORKSPACE),
     ),
     ActionCommand(name="enable", help="switch a rule on", func=_do("rules", "enable"), args=(NAME, WORKSPACE)),
     ActionCommand(name="disable", help="switch a rule off", func=_do("rules", "disable"), args=(NAME, WORKSPACE)),
@@ -124,8 +125,8 @@ RULES = (
         help="say why each rule fired for a recorded event, or did not",
         func=_do("rules_explained", "explain_rules"),
         args=(
-            Arg(("--event",), help="the recorded event's id", required=True),
-            Arg(("--rule",), help="only this rule", default=""),
+            one("--event", help="the recorded event's id", required=True),
+            several("--rule", help="only this rule"),
             OUTPUT,
         ),
     ),
@@ -135,9 +136,9 @@ RULES = (
         func=_do("rules_explained", "backtest"),
         args=(
             OTHER_RULES,
-            Arg(("--rule",), help="only the rule of this name", default=""),
-            Arg(("--since",), help="how far back, like 12h or 30d (default: 30d)", default="30d"),
-            Arg(("-n", "--limit"), help="how many notifications to name (default: 50)", type=int, default=50),
+            several("--rule", help="only the rule of this name"),
+            one("--since", help="how far back, like 12h or 30d (default: 30d)", default="30d"),
+            count("-n", "--limit", help="how many notifications to name (default: 50)", default=50),
             OUTPUT,
         ),
     ),
@@ -152,7 +153,7 @@ RULES = (
     ),
 )
 
-BY = Arg(("--by",), help="who does it (default: the user of the operating system)", default="")
+BY = one("--by", help="who does it (default: the user of the operating system)")
 ALERT = Arg(("id",), help="the alert's id")
 
 ALERTS = (
@@ -160,7 +161,7 @@ ALERTS = (
         name="list",
         help="the open alerts",
         func=_do("alerts", "list_alerts"),
-        args=(ONLY_WORKSPACE, Arg(("--rule",), help="only those of this rule", default=""), OUTPUT),
+        args=(ONLY_WORKSPACE, several("--rule", help="only those of this rule"), OUTPUT),
     ),
     ActionCommand(
         name="ack",
@@ -172,7 +173,7 @@ ALERTS = (
 )
 
 
-QUARANTINED = Arg(("id",), help="its number, from `quarantine list`", type=int)
+QUARANTINED = Arg(("id",), help="its number, from `quarantine list`", type=number)
 
 QUARANTINE = (
     ActionCommand(
@@ -180,12 +181,7 @@ QUARANTINE = (
         help="what could not be read, matched or written and was set aside",
         func=_do("quarantine", "list_quarantined"),
         args=(
-            Arg(
-                ("--kind",),
-                help="only this kind",
-                choices=("event", "match", "state", "prune", "row", "settlement"),
-                default="",
-            ),
+            several("--kind", help="only this kind", choices=("event", "match", "state", "prune", "row", "settlement")),
             ONLY_WORKSPACE,
             LIMIT,
             OUTPUT,
@@ -196,8 +192,8 @@ QUARANTINE = (
         help="try it again",
         func=_do("quarantine", "retry"),
         args=(
-            Arg(("id",), help="its number, from `quarantine list`", type=int, nargs="?", default=0),
-            Arg(("--all",), help="all that can be tried again", action="store_true"),
+            Arg(("id",), help="its number, from `quarantine list`", type=number, nargs="?", default=0),
+            flag("--all", help="all that can be tried again"),
             ONLY_WORKSPACE,
         ),
     ),
@@ -210,10 +206,6 @@ QUARANTINE = (
 )
 
 
-def _many(option: str, help: str) -> Arg:
-    return Arg((option,), help=help, nargs="+", action="extend", default=None)
-
-
 SILENCE = Arg(("name",), help="the silence's name")
 
 SILENCES = (
@@ -222,18 +214,18 @@ SILENCES = (
         help="mute some notifications for a while, or again and again",
         func=_do("silences", "add"),
         args=(
-            Arg(("--reason",), help="why", required=True),
-            _many("--rule", "only notifications of these rules, with * for any characters"),
-            _many("--on", "only of events of these types, as in a rule's 'on'"),
-            _many("--dag", "only of events about these DAGs, with * for any characters"),
-            Arg(("--pattern",), help="only of events that match this event pattern (JSON)", default=""),
-            Arg(("--everything",), help="all notifications of the workspace", action="store_true"),
-            Arg(("--for",), help="how long, like 2h or 1d; with --cron, each time", dest="length", default=""),
-            Arg(("--until",), help="until when, like 2026-03-29T02:30:00Z", default=""),
-            Arg(("--from",), help="from when on (default: now)", dest="start", default=""),
-            Arg(("--cron",), help="again and again: when it begins, like '0 2 * * sun'", default=""),
-            Arg(("--timezone",), help="the time zone of --cron (default: UTC)", default=""),
-            Arg(("--name",), help="its name (default: made of the time)", default=""),
+            one("--reason", help="why", required=True),
+            listed("--rule", help="only notifications of these rules, with * for any characters"),
+            listed("--on", help="only of events of these types, as in a rule's 'on'"),
+            listed("--dag", help="only of events about these DAGs, with * for any characters"),
+            one("--pattern", help="only of events that match this event pattern (JSON)"),
+            flag("--everything", help="all notifications of the workspace"),
+            one("--for", help="how long, like 2h or 1d; with --cron, each time", dest="length"),
+            one("--until", help="until when, like 2026-03-29T02:30:00Z"),
+            one("--from", help="from when on (default: now)", dest="start"),
+            one("--cron", help="again and again: when it begins, like '0 2 * * sun'"),
+            one("--timezone", help="the time zone of --cron (default: UTC)"),
+            one("--name", help="its name (default: made of the time)"),
             BY,
             WORKSPACE,
         ),
@@ -242,7 +234,7 @@ SILENCES = (
         name="list",
         help="the silences: what they mute, and until when",
         func=_do("silences", "list_silences"),
-        args=(Arg(("--all",), help="those that have ended, too", action="store_true"), ONLY_WORKSPACE, OUTPUT),
+        args=(flag("--all", help="those that have ended, too"), ONLY_WORKSPACE, OUTPUT),
     ),
     ActionCommand(name="end", help="end a silence now", func=_do("silences", "end"), args=(SILENCE, BY, WORKSPACE)),
     ActionCommand(
@@ -258,7 +250,7 @@ SILENCES = (
 
 PACK = Arg(("name",), help="the pack's name")
 PACK_OR_NOT = Arg(("name",), help="the pack's name", nargs="?", default="")
-PACK_FILE = Arg(("-f", "--file"), help="a pack of your own, from a YAML or JSON file", default="")
+PACK_FILE = one("-f", "--file", help="a pack of your own, from a YAML or JSON file")
 
 PACKS = (
     ActionCommand(
@@ -280,13 +272,11 @@ PACKS = (
         args=(
             PACK_OR_NOT,
             PACK_FILE,
-            Arg(
-                ("--set",),
+            several(
+                "--set",
                 help="a parameter as name=value; those that were given before stay",
-                action="append",
-                default=None,
             ),
-            Arg(("--plan",), help="only say what would be done", action="store_true"),
+            flag("--plan", help="only say what would be done"),
             BY,
             WORKSPACE,
         ),
@@ -299,19 +289,20 @@ PACKS = (
     ),
 )
 
+DELIVERY_IDS = Arg(("id",), help="the deliveries' ids", nargs="*")
+
 DELIVERIES = (
     ActionCommand(
         name="list",
         help="the newest deliveries",
         func=_do("deliveries", "list_deliveries"),
         args=(
-            Arg(
-                ("--state",),
+            several(
+                "--state",
                 help="only those in this state",
                 choices=("pending", "leased", "failed", "delivered", "dead", "muted", "overtaken", "cancelled"),
-                default="",
             ),
-            Arg(("--rule",), help="only those of this rule", default=""),
+            several("--rule", help="only those of this rule"),
             LIMIT,
             OUTPUT,
         ),
@@ -324,11 +315,20 @@ DELIVERIES = (
     ),
     ActionCommand(
         name="retry",
-        help="send an ended delivery, or all dead letters, again",
+        help="send ended deliveries, or all dead letters, again",
         func=_do("deliveries", "retry"),
+        args=(DELIVERY_IDS, flag("--all-dead", help="all dead letters")),
+    ),
+    ActionCommand(
+        name="cancel",
+        help="call off deliveries that are still to go out",
+        func=_do("deliveries", "cancel"),
         args=(
-            Arg(("id",), help="the delivery's id", nargs="?", default=""),
-            Arg(("--all-dead",), help="all dead letters", action="store_true"),
+            DELIVERY_IDS,
+            several("--rule", help="all of this rule"),
+            several("--target", help="all to the target with this connection id"),
+            several("-w", "--workspace", help="all of this workspace"),
+            BY,
         ),
     ),
 )
@@ -348,9 +348,9 @@ TEMPLATES = (
         help="preview the message of an event on a channel",
         func=_do("templates", "render"),
         args=(
-            Arg(("--event",), help="a recorded event's id, a CloudEvents JSON file, or a type (for a sample)"),
-            Arg(("--channel",), help="webhook, dingtalk, slack or email (default: all)", default=""),
-            Arg(("--template",), help="this template instead of the type's own", default=""),
+            one("--event", help="a recorded event's id, a CloudEvents JSON file, or a type (for a sample)"),
+            several("--channel", help="webhook, dingtalk, slack or email (default: all)"),
+            one("--template", help="this template instead of the type's own"),
         ),
     ),
 )

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from ml_event_provider.cli.output import command
 from ml_event_provider.cli.output import show as show_rows
+from ml_event_provider.cli.person import person
+from ml_event_provider.dispatch import cancelling
 from ml_event_provider.exceptions import NotFound
 from ml_event_provider.store import deliveries
-from ml_event_provider.store.engine import transaction
+from ml_event_provider.store.engine import database_now, transaction
 
 if TYPE_CHECKING:
     from ml_event_provider.store.deliveries import Delivery
@@ -19,7 +21,7 @@ def list_deliveries(args: Any) -> None:
     """Print the newest deliveries."""
     with transaction() as connection:
         found = deliveries.latest(connection, state=args.state, rule=args.rule, limit=args.limit)
-    columns = ("created_at", "state", "rule", "target", "event", "attempts", "code", "reason", "id")
+    columns = ("created_at", "state", "rule", "target", "event", "attempts", "code", "id", "reason")
     show_rows([_row(one) for one in found], columns, args.output, empty="no deliveries")
 
 
@@ -37,12 +39,33 @@ def show(args: Any) -> None:
 
 @command
 def retry(args: Any) -> None:
-    """Make an ended delivery, or all dead letters, due again."""
+    """Make ended deliveries, or all dead letters, due again."""
     if bool(args.id) == args.all_dead:
-        raise NotFound("name one delivery's id, or --all-dead")
+        raise NotFound("name deliveries by their ids, or --all-dead")
     with transaction() as connection:
-        count = deliveries.send_again(connection, delivery_id=args.id, all_dead=args.all_dead)
+        if args.all_dead:
+            count = deliveries.send_again(connection, all_dead=True)
+        else:
+            count = sum(deliveries.send_again(connection, delivery_id=one) for one in dict.fromkeys(args.id))
     print(f"{count} to be sent again, each under its old id")
+
+
+@command
+def cancel(args: Any) -> None:
+    """Call off deliveries that are still to go out."""
+    kinds = bool(args.rule or args.target or args.workspace)
+    if bool(args.id) == kinds:
+        raise NotFound("name deliveries by their ids, or all of some kind by --rule, --target and --workspace")
+    who = person(args.by)
+    with transaction() as connection:
+        now = database_now(connection)
+        if args.id:
+            count = cancelling.cancel(connection, list(dict.fromkeys(args.id)), who=who, now=now)
+        else:
+            count = cancelling.cancel_all(
+                connection, workspaces=args.workspace, rules=args.rule, conn_ids=args.target, who=who, now=now
+            )
+    print(f"{count} cancelled; `airflow ml-events deliveries retry ID` sends one all the same")
 
 
 def _row(one: Delivery) -> dict[str, Any]:

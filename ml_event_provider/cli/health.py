@@ -21,5 +21,6 @@ def show(args: Any) -> int:
             print(f"- {problem}")
         for notice in found["notices"]:
             print(f"- (notice) {notice}")
-        print(f"{len(found['dispatchers'])} dispatcher(s), {found['unmatched_events']} event(s) to match")
+        if "dispatchers" in found:
+            print(f"{len(found['dispatchers'])} dispatcher(s), {found['unmatched_events']} event(s) to match")
     return 0 if found["status"] == "healthy" else 1

@@ -64,7 +64,7 @@ def enable(args: Any) -> None:
     workspace = _workspace(args)
     with transaction() as connection:
         pack = _pack(connection, args, workspace)
-        given = parse_parameters(pack, args.set or ())
+        given = parse_parameters(pack, args.set)
         done = switching.enable(connection, pack, given, workspace=workspace, author=person(args.by))
         if args.plan:
             connection.rollback()
@@ -72,6 +72,8 @@ def enable(args: Any) -> None:
         print(f"{change.what:<10} {change.workspace}/{change.name}")
         for field in change.fields if change.what == "changed" else ():
             print(f"    {field.path}: {_text(field.before)} → {_text(field.after)}")
+        if change.note:
+            print(f"    {change.note}")
     print(f"pack {pack.name}, {len(done)} rule(s)" + (" (nothing was changed)" if args.plan else ""))
 
 

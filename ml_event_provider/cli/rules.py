@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from ml_event_provider import config
 from ml_event_provider.cli.output import command
 from ml_event_provider.cli.output import show as show_rows
 from ml_event_provider.cli.person import user
+from ml_event_provider.cli.source import paths_of
 from ml_event_provider.dispatch import applying
 from ml_event_provider.rules.files import load_definitions, rule_file_json_schema
 from ml_event_provider.store import definitions
@@ -22,7 +22,7 @@ _MARKS = {"created": "+", "changed": "~", "deleted": "-", "unchanged": " "}
 @command
 def apply(args: Any) -> None:
     """Create, change and with ``--prune`` delete what the files say; all or nothing."""
-    wanted = load_definitions(Path(args.file))
+    wanted = load_definitions(*paths_of(args.file))
     with transaction() as connection:
         changes = applying.apply(connection, wanted, managed_by="file", author=user(), prune=args.prune)
         if args.plan:
@@ -32,6 +32,8 @@ def apply(args: Any) -> None:
         print(f"{_MARKS[one.what]} {one.what:<9} {one.workspace}/{one.name}{kind}")
         for change in one.fields if one.what == "changed" else ():
             print(f"      {change.path}: {_shown(change.before)} → {_shown(change.after)}")
+        if one.note:
+            print(f"      {one.note}")
     counts = {what: sum(1 for one in changes if one.what == what) for what in _MARKS}
     said = ", ".join(f"{count} {what}" for what, count in counts.items() if count) or "nothing"
     print(said + (" (nothing was changed)" if args.plan else ""))
@@ -133,9 +135,13 @@ def workspace_of(args: Any) -> str:
 
 
 def _switch(args: Any, *, enabled: bool) -> None:
+    workspace = workspace_of(args)
     with transaction() as connection:
-        definitions.set_enabled(connection, args.name, workspace=workspace_of(args), enabled=enabled, author=user())
-    print(f"{'enabled' if enabled else 'disabled'} {workspace_of(args)}/{args.name}")
+        definitions.set_enabled(connection, args.name, workspace=workspace, enabled=enabled, author=user())
+        stored = definitions.get(connection, args.name, workspace=workspace)
+    print(f"{'enabled' if enabled else 'disabled'} {workspace}/{args.name}")
+    if stored.managed_by != "api":
+        print(f"it came from a {stored.managed_by.split(':')[0]}: applying that again leaves it so")
 
 
 def _listed(value: Any) -> list[str]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from ml_event_provider import config
 from ml_event_provider.cli.output import command
-from ml_event_provider.cli.source import event_named
+from ml_event_provider.cli.source import event_named, paths_of
 from ml_event_provider.dispatch import applying
 from ml_event_provider.dispatch.explaining import explain_event
 from ml_event_provider.exceptions import InvalidRule, NotFound
@@ -57,7 +56,7 @@ def explain_rules(args: Any) -> None:
             raise NotFound(f"no event {args.event!r} is recorded; see `airflow ml-events events list`")
         found = [one for each in recorded for one in explain_event(connection, each)]
     if args.rule:
-        found = [one for one in found if one.rule == args.rule]
+        found = [one for one in found if one.rule in args.rule]
     if args.output == "json":
         print(json.dumps([one.to_dict() for one in found], indent=2, ensure_ascii=False))
         return
@@ -76,9 +75,9 @@ def backtest(args: Any) -> None:
     since = until - _duration(args.since)
     with transaction() as connection:
         stored = applying.read(connection)
-        wanted = applying.in_workspaces(load_definitions(Path(args.file))) if args.file else stored
+        wanted = applying.in_workspaces(load_definitions(*paths_of(args.file))) if args.file else stored
         if args.rule:
-            wanted = wanted._replace(rules=[rule for rule in wanted.rules if rule.name == args.rule])
+            wanted = wanted._replace(rules=[rule for rule in wanted.rules if rule.name in args.rule])
         if not wanted.rules:
             raise InvalidRule("there is no rule to be tested; name a file with -f, or a stored rule with --rule")
         places = {(rule.workspace, rule.name) for rule in wanted.rules}
@@ -159,7 +158,7 @@ def _with_stored(args: Any) -> Definitions:
         # One that cannot be used is said and left out, as the dispatcher does.
         print("".join(f"{problem}\n" for problem in problems), end="")
         return stored
-    return _merged(stored, applying.in_workspaces(load_definitions(Path(args.file))))
+    return _merged(stored, applying.in_workspaces(load_definitions(*paths_of(args.file))))
 
 
 def _merged(stored: Definitions, wanted: Definitions) -> Definitions:

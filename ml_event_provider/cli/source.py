@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ml_event_provider import config
 from ml_event_provider.events.model import Event
@@ -12,6 +13,20 @@ from ml_event_provider.exceptions import InvalidEvent, NotFound
 from ml_event_provider.messages.preview import sample_events
 from ml_event_provider.store import events
 from ml_event_provider.store.engine import transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def paths_of(names: Iterable[str]) -> list[Path]:
+    """The files and folders that ``-f`` names.
+
+    :raises NotFound: for an empty name, as of a shell variable that is not set.
+    """
+    found = list(names)
+    if not all(found):
+        raise NotFound("-f is given an empty name: name a file or folder, . for the present one")
+    return [Path(name) for name in found]
 
 
 def event_named(name: str) -> Event:

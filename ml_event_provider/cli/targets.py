@@ -14,8 +14,7 @@ from ml_event_provider.store.engine import database_now, transaction
 def list_targets(args: Any) -> None:
     """Print how things stand with each target."""
     with transaction() as connection:
-        workspaces = [args.workspace] if args.workspace else None
-        found = lanes.standings(connection, now=database_now(connection), workspaces=workspaces)
+        found = lanes.standings(connection, now=database_now(connection), workspaces=args.workspace or None)
     rows = [{**one._asdict(), "target": one.target, "state": _state(one)} for one in found]
     columns = ("workspace", "target", "state", "waiting", "due_since", "delivered_at", "failures", "code", "reason")
     show_rows(rows, columns, args.output, empty="nothing was sent to any target yet")

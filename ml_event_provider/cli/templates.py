@@ -21,10 +21,11 @@ def render(args: Any) -> None:
         raise NotFound(f"--event is missing: an event's id, a file, or one of {', '.join(samples)}")
     event = event_named(args.event)
     channels = {target.channel: target for target in extensions.targets().values()}
-    if args.channel and args.channel not in channels:
-        raise NotFound(f"no channel {args.channel!r}; there are {', '.join(sorted(channels))}")
+    unknown = [name for name in args.channel if name not in channels]
+    if unknown:
+        raise NotFound(f"no channel {unknown[0]!r}; there are {', '.join(sorted(channels))}")
     renderer = default_renderer()
-    for name in [args.channel] if args.channel else sorted(channels):
+    for name in args.channel or sorted(channels):
         can = channels[name].capabilities
         rendered = renderer.render(
             event,

@@ -22,6 +22,9 @@ from ml_event_provider.store.definitions import Kind
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from ml_event_provider.store.choice import Names
+    from ml_event_provider.store.definitions import Stored
+
 
 _SECTIONS: Final[dict[str, tuple[Kind, type[Any]]]] = {
     "resource_groups": (Kind.GROUP, ResourceGroup),
@@ -40,20 +43,22 @@ class FieldChange(NamedTuple):
 
 
 class Change(NamedTuple):
-    """What becomes of one definition: created, changed, unchanged or deleted."""
+    """What becomes of one definition: created, changed, unchanged or deleted; ``note`` is what is worth knowing."""
 
     kind: str
     workspace: str
     name: str
     what: str
     fields: list[FieldChange]
+    note: str = ""
 
 
 def apply(connection: Any, wanted: Definitions, *, managed_by: str, author: str, prune: bool = False) -> list[Change]:
     """Create and change definitions, and delete those of ``managed_by`` that are not wanted any more.
 
-    Only workspaces that ``wanted`` names are pruned. What would not work is refused before anything is written:
-    references to nothing, more than the quotas allow, rules whose actions cause their own events.
+    A rule that somebody switched off or on by hand stays so until its own ``enabled`` changes. Only workspaces that
+    ``wanted`` names are pruned. What would not work is refused before anything is written: references to nothing,
+    more than the quotas allow, rules whose actions cause their own events.
 
     :raises InvalidRule: listing what is wrong with them.
     """
@@ -66,10 +71,11 @@ def apply(connection: Any, wanted: Definitions, *, managed_by: str, author: str,
             named.add((one.workspace, one.name))
             definition = written(one)
             known = stored.get((one.workspace, one.name))
+            note = _switched_by_hand(connection, definition, known)
             what = definitions.put(connection, definition, managed_by=managed_by, kind=kind, author=author)
             before = known.definition if known else {}
             fields = list(differences(before, definition)) if what != "unchanged" else []
-            changes.append(Change(KINDS[section], one.workspace, one.name, what, fields))
+            changes.append(Change(KINDS[section], one.workspace, one.name, what, fields, note))
         if prune:
             spaces = {one.workspace for name in Definitions._fields for one in getattr(wanted, name)}
             for place, known in sorted(stored.items()):
@@ -78,6 +84,23 @@ def apply(connection: Any, wanted: Definitions, *, managed_by: str, author: str,
                     changes.append(Change(KINDS[section], *place, "deleted", []))
     check(connection, {one.workspace for one in wanted.rules})
     return changes
+
+
+def _switched_by_hand(connection: Any, definition: dict[str, Any], known: Stored | None) -> str:
+    """Let a rule be as somebody switched it since ``enabled`` was last applied; say so, or nothing."""
+    if known is None or known.kind != Kind.RULE or known.enabled == definition.get("enabled", True):
+        return ""
+    versions = definitions.history(connection, known.name, workspace=known.workspace)
+    applied = next((one for one in reversed(versions) if one.change not in ("enabled", "disabled")), None)
+    if applied is None or applied.definition is None:
+        return ""
+    if applied.definition.get("enabled", True) != definition.get("enabled", True):
+        return ""
+    word, other = ("on", "disable") if known.enabled else ("off", "enable")
+    definition.pop("enabled", None)
+    if not known.enabled:
+        definition["enabled"] = False
+    return f"stays switched {word}, as by hand; `airflow ml-events rules {other} {known.name}` ends that"
 
 
 def check(connection: Any, workspaces: Iterable[str]) -> None:
@@ -102,7 +125,7 @@ def check(connection: Any, workspaces: Iterable[str]) -> None:
         raise InvalidRule("\n".join(problems))
 
 
-def read(connection: Any, *, workspace: str = "", problems: list[str] | None = None) -> Definitions:
+def read(connection: Any, *, workspace: Names = "", problems: list[str] | None = None) -> Definitions:
     """All that is stored and can be used.
 
     :param problems: gets what cannot be used, and why.

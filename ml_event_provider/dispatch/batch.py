@@ -11,7 +11,7 @@ from ml_event_provider.events.identity import change_id
 from ml_event_provider.rules.engine import Arrival, Engine, Failure, Outcome, Planned
 from ml_event_provider.rules.engine.absent import awaited
 from ml_event_provider.rules.engine.firing import waiting_in
-from ml_event_provider.store import cursors, decisions, events, notifications, quarantine, states, unmatched
+from ml_event_provider.store import cancelling, cursors, decisions, events, notifications, quarantine, states, unmatched
 from ml_event_provider.store.airflow_actions import hops_of
 from ml_event_provider.store.breakers import UNREACHABLE
 from ml_event_provider.store.decisions import RecordedDecision
@@ -55,7 +55,11 @@ class Batch:
         self.engine = Engine(compiled.rules, self.memory, _hourly_limit, self._documents_of, moment.timestamp())
 
     def forget_others(self) -> None:
-        """Forget what is remembered for rules that were deleted or switched off; tell what waited in their groups."""
+        """Forget what is remembered for rules that were deleted or switched off; tell what waited in their groups.
+
+        What deleted ones had still to send is called off: somebody may have matched by them after they were deleted.
+        """
+        cancelling.with_deleted_rules(self._connection, self.workspace, author="", now=self._moment)
         gone = states.forget_others(self._connection, self.workspace, self._compiled.enabled)
         made = [one for place, body in gone for one in _forgotten(place, body, self._moment)]
         decisions.record(self._connection, made)

@@ -16,7 +16,7 @@ from ml_event_provider.dispatch.reconciler import Reconciler
 from ml_event_provider.exceptions import EventRejected
 from ml_event_provider.metrics import gauge
 from ml_event_provider.store import claims, cursors, dispatchers, quarantine, retention, unmatched
-from ml_event_provider.store.engine import database_now, refuses, tables_missing, transaction, utc_now, worth_retrying
+from ml_event_provider.store.engine import database_now, refuses, schema_differs, transaction, utc_now, worth_retrying
 from ml_event_provider.store.spool import Spool
 
 if TYPE_CHECKING:
@@ -175,4 +175,4 @@ def record_spooled(spooled: list[Event]) -> None:
 
 def away(error: Exception) -> bool:
     """Whether the database takes no events at all now."""
-    return worth_retrying(error) or tables_missing(error)
+    return worth_retrying(error) or schema_differs(error)

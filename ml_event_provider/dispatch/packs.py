@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ml_event_provider.rules import Rule
+    from ml_event_provider.store.choice import Names
     from ml_event_provider.store.definitions import Stored
 
 #: Who manages a pack's rules, as the store calls it.
@@ -32,7 +33,7 @@ class Enabled(NamedTuple):
     parameters: dict[str, Any]
 
 
-def enabled(connection: Any, workspace: str = "") -> list[Enabled]:
+def enabled(connection: Any, workspace: Names = "") -> list[Enabled]:
     """The packs that are switched on, by workspace and name."""
     return [
         Enabled(one.workspace, one.name, one.definition["parameters"])

@@ -15,11 +15,15 @@ import threading
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from ml_event_provider import troubles
 from ml_event_provider.dispatch.housekeeping import Housekeeping
 from ml_event_provider.dispatch.loop import Signals, guarded
 from ml_event_provider.dispatch.rounds import Rounds
 from ml_event_provider.dispatch.sending import Sending
 from ml_event_provider.dispatch.settings import Settings
+from ml_event_provider.exceptions import WrongTables
+from ml_event_provider.store import migration
+from ml_event_provider.store.engine import transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +38,8 @@ END_SECONDS = 2.0
 SIGN_OFF_TRIES = 5
 #: How soon it is seen that it was stopped otherwise than by a signal, in seconds.
 LOOK_SECONDS = 0.25
+#: How often a dispatcher that waits for its tables looks for them, in seconds.
+TABLES_SECONDS = 5.0
 
 
 class DispatcherProcess:
@@ -64,6 +70,8 @@ class DispatcherProcess:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, on_signal)
         log.info("Dispatcher %s started (parent %s)", self.id, self._parent or "none")
+        if not self._tables_fit(woken):
+            return
         sending = self._thread("lease", lambda: self._sending.run(self._signals))
         others = [
             self._thread("housekeeping", lambda: self._housekeeping.run(self._signals)),
@@ -85,6 +93,7 @@ class DispatcherProcess:
 
     def drain_once(self) -> int:
         """Match and send all that is due now, then return how many attempts were made (tests, one-shot use)."""
+        demand_tables()
         attempts = 0
         while True:
             matched = self._rounds.round()
@@ -92,6 +101,20 @@ class DispatcherProcess:
             attempts += made
             if not matched and not made:
                 return attempts
+
+    def _tables_fit(self, woken: int) -> bool:
+        """Wait until the tables are this version's; false if it is to end before, as ``woken`` says."""
+        while not self._signals.stopping.is_set():
+            try:
+                demand_tables()
+            except Exception as error:  # noqa: BLE001 - told, and tried again
+                troubles.tell(log, "The dispatcher waits", error)
+            else:
+                return True
+            if self._parent is not None and os.getppid() != self._parent:
+                return False
+            select.select([woken], [], [], TABLES_SECONDS)
+        return False
 
     def _thread(self, name: str, work: Callable[[], None]) -> threading.Thread:
         thread = threading.Thread(target=work, name=f"ml-events-{name}", daemon=True)
@@ -110,3 +133,14 @@ def _sign_off(name: str, sign_off: Callable[[], None]) -> None:
     for _ in range(SIGN_OFF_TRIES):
         if guarded(f"sign off: {name}", done, never):
             return
+
+
+def demand_tables() -> None:
+    """See that the tables are those of this version.
+
+    :raises WrongTables: if not; it says what to do.
+    """
+    with transaction() as connection:
+        remedy = migration.standing(connection).remedy
+    if remedy:
+        raise WrongTables(remedy)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from ml_event_provider.store.choice import Names
     from ml_event_provider.store.quarantine import Quarantined
 
 #: What can be tried again.
@@ -50,7 +51,7 @@ def retry(number: int, *, rules: Rules | None = None, now: Callable[[Any], datet
     return f"it failed again: {failed[0].reason}" if failed else f"its rule took it: {made} deliveries"
 
 
-def retry_all(*, workspace: str = "") -> list[tuple[Quarantined, str]]:
+def retry_all(*, workspace: Names = "") -> list[tuple[Quarantined, str]]:
     """Try everything again that can be; with what became of each."""
     with transaction() as connection:
         found = quarantine.find(connection, workspace=workspace, limit=100_000)

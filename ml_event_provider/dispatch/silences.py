@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from ml_event_provider.store.choice import Names
     from ml_event_provider.store.sight import Sight
 
 log = logging.getLogger(__name__)
@@ -86,7 +87,7 @@ def end(connection: Any, name: str, *, workspace: str, author: str, now: datetim
     return True
 
 
-def of(connection: Any, workspace: str = "") -> list[Silence]:
+def of(connection: Any, workspace: Names = "") -> list[Silence]:
     """All silences that can be read, by workspace and name."""
     found: list[Silence] = []
     for one in definitions.find(connection, Kind.SILENCE, workspace=workspace):
@@ -117,7 +118,7 @@ def check_shown_to(sight: Sight, connection: Any, name: str, *, workspace: str) 
 
 
 def listed(
-    connection: Any, workspace: str, now: datetime, *, sight: Sight = EVERYTHING
+    connection: Any, workspace: Names, now: datetime, *, sight: Sight = EVERYTHING
 ) -> list[tuple[Silence, Standing]]:
     """The silences that may be seen, with how they stand; one of which that cannot be told is logged and left out."""
     found: list[tuple[Silence, Standing]] = []

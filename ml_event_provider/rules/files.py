@@ -17,7 +17,7 @@ from ml_event_provider.rules.scope import ResourceGroup
 from ml_event_provider.rules.silences import Silence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 SUFFIXES: Final = (".yaml", ".yml", ".json")
@@ -46,13 +46,13 @@ class Definitions(NamedTuple):
     silences: list[Silence]
 
 
-def load_rules(path: Path) -> list[Rule]:
-    """The rules of one file or folder; as :func:`load_definitions`, without what stands beside them."""
-    return load_definitions(path).rules
+def load_rules(*paths: Path) -> list[Rule]:
+    """The rules of files and folders; as :func:`load_definitions`, without what stands beside them."""
+    return load_definitions(*paths).rules
 
 
-def load_definitions(path: Path) -> Definitions:
-    """What one file holds, or all YAML and JSON files in a folder and below, sorted by path.
+def load_definitions(*paths: Path) -> Definitions:
+    """What files hold, and all YAML and JSON files in folders and below, sorted by path; each file counts once.
 
     A file holds one rule, a list of rules, a mapping with any of ``rules``, ``resource_groups``, ``calendars`` and
     ``silences``, or several YAML documents of these.
@@ -62,7 +62,7 @@ def load_definitions(path: Path) -> Definitions:
     found = Definitions([], [], [], [])
     problems: list[str] = []
     places: dict[tuple[str, str, str], str] = {}
-    for file in _files(path):
+    for file in _all_files(paths):
         try:
             for section, document, place, value in _entries(file):
                 where = f"{file}:{document.line(place)}"
@@ -108,6 +108,15 @@ def rule_file_json_schema() -> dict[str, Any]:
         ],
         **schema,
     }
+
+
+def _all_files(paths: Iterable[Path]) -> list[Path]:
+    """The files, each once, however many ways lead to it."""
+    found: dict[Path, Path] = {}
+    for path in paths:
+        for file in _files(path):
+            found.setdefault(file.resolve(), file)
+    return list(found.values())
 
 
 def _files(path: Path) -> list[Path]:

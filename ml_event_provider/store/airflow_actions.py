@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import timedelta
+from inspect import signature
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow.exceptions import DagNotFound, DagRunAlreadyExists
-from airflow.models.asset import AssetEvent, AssetModel
+from airflow.models.asset import AssetEvent, AssetModel, DagScheduleAssetReference
 from airflow.models.dag import DagModel
 from airflow.models.dagrun import DagRun
 from airflow.models.log import Log
@@ -106,6 +107,8 @@ def create_asset_event(
         asset, new = _asset_of(session, uri, name, delivery_id)
         if not new:
             return False
+        if "api_user_teams" not in signature(asset_manager.register_asset_change).parameters:
+            _stays_in(session, asset, workspace)
         asset_manager.register_asset_change(
             asset=asset,
             extra=extra,
@@ -230,6 +233,18 @@ def _teams(session: Session, workspace: str) -> set[str]:
     from airflow.models.team import Team
 
     return set(session.scalars(select(Team.name).where(Team.name == workspace)))
+
+
+def _stays_in(session: Session, asset: AssetModel, workspace: str) -> None:
+    """See that the asset starts no other team's DAG: Airflow 3.2 takes no team and starts them all.
+
+    :raises InvalidRule: if it does.
+    """
+    if not _multi_team():
+        return
+    consumers = select(DagScheduleAssetReference.dag_id).where(DagScheduleAssetReference.asset_id == asset.id)
+    for dag_id in session.scalars(consumers):
+        _dag(session, dag_id, workspace)
 
 
 def _multi_team() -> bool:

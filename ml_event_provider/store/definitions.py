@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import delete, func, insert, select, update
 
 from ml_event_provider.exceptions import NotFound
-from ml_event_provider.store import cursors, schema
+from ml_event_provider.store import cancelling, cursors, schema
+from ml_event_provider.store.choice import chosen
 from ml_event_provider.store.engine import utc_now
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy import Connection
+
+    from ml_event_provider.store.choice import Names
 
 log = logging.getLogger(__name__)
 
@@ -99,11 +102,10 @@ def put(
     return done
 
 
-def find(connection: Connection, kind: Kind = Kind.RULE, *, workspace: str = "") -> list[Stored]:
+def find(connection: Connection, kind: Kind = Kind.RULE, *, workspace: Names = "") -> list[Stored]:
     """All definitions of a kind, by workspace and name."""
-    query = select(_TABLE).where(_TABLE.c.kind == kind).order_by(_TABLE.c.workspace, _TABLE.c.name)
-    if workspace:
-        query = query.where(_TABLE.c.workspace == workspace)
+    query = select(_TABLE).where(_TABLE.c.kind == kind, chosen(_TABLE.c.workspace, workspace))
+    query = query.order_by(_TABLE.c.workspace, _TABLE.c.name)
     found: list[Stored] = []
     for row in connection.execute(query):
         try:
@@ -151,7 +153,7 @@ def set_enabled(connection: Connection, name: str, *, workspace: str, enabled: b
 
 
 def remove(connection: Connection, name: str, *, workspace: str, kind: Kind = Kind.RULE, author: str = "") -> None:
-    """Delete a definition; its history, and a rule's notifications and deliveries stay.
+    """Delete a definition; its history stays. What a rule had still to send is called off.
 
     :raises NotFound: if there is none of that name.
     """
@@ -160,7 +162,10 @@ def remove(connection: Connection, name: str, *, workspace: str, kind: Kind = Ki
         delete(_TABLE).where(_TABLE.c.kind == kind, _TABLE.c.workspace == workspace, _TABLE.c.name == name)
     )
     version = _last_version(connection, kind, workspace, name) + 1
-    _note(connection, kind, workspace, name, version, "deleted", author, stored.managed_by, None, utc_now())
+    now = utc_now()
+    _note(connection, kind, workspace, name, version, "deleted", author, stored.managed_by, None, now)
+    if kind == Kind.RULE:
+        cancelling.with_deleted_rules(connection, workspace, author=author, now=now)
 
 
 def history(connection: Connection, name: str, *, workspace: str, kind: Kind = Kind.RULE) -> list[Version]:

@@ -10,6 +10,7 @@ from sqlalchemy import case, exists, func, null, select, update
 
 from ml_event_provider.exceptions import NotFound
 from ml_event_provider.store import schema
+from ml_event_provider.store.choice import chosen
 from ml_event_provider.store.engine import database_now, in_chunks
 from ml_event_provider.store.events import RecordedEvent, by_seq
 from ml_event_provider.store.schema import DeliveryState
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy import Connection
+
+    from ml_event_provider.store.choice import Names
 
 _NOTIFICATION = schema.notification
 _DELIVERY = schema.delivery
@@ -87,16 +90,14 @@ class Attempt(NamedTuple):
 
 
 def latest(
-    connection: Connection, *, state: str = "", rule: str = "", event_seq: int | None = None, limit: int = 50
+    connection: Connection, *, state: Names = "", rule: Names = "", event_seq: int | None = None, limit: int = 50
 ) -> list[Delivery]:
     """The newest deliveries, newest first."""
     query = select(_DELIVERY.c.id).order_by(_DELIVERY.c.created_at.desc()).limit(limit)
-    if state:
-        query = query.where(_DELIVERY.c.state == state)
+    query = query.where(chosen(_DELIVERY.c.state, state))
     if rule or event_seq is not None:
         query = query.join(_NOTIFICATION, _NOTIFICATION.c.id == _DELIVERY.c.notification_id)
-    if rule:
-        query = query.where(_NOTIFICATION.c.rule == rule)
+        query = query.where(chosen(_NOTIFICATION.c.rule, rule))
     if event_seq is not None:
         query = query.where(_NOTIFICATION.c.event_seq == event_seq)
     return read(connection, list(connection.execute(query).scalars()))

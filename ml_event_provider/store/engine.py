@@ -162,10 +162,22 @@ def refuses(error: BaseException) -> bool:
     return isinstance(error, DataError | IntegrityError | ValueError | TypeError | OverflowError)
 
 
-def tables_missing(error: BaseException) -> bool:
-    """Whether a statement failed because ``airflow db migrate`` has not made our tables."""
-    words = str(error).splitlines()[0] if isinstance(error, DBAPIError) else ""
-    return "ml_event_" in words and any(said in words for said in ("no such table", "does not exist", "doesn't exist"))
+_OTHER_SCHEMA = (
+    "no such table",
+    "no such column",
+    "has no column",
+    "does not exist",
+    "doesn't exist",
+    "Unknown column",
+)
+
+
+def schema_differs(error: BaseException) -> bool:
+    """Whether a statement failed because our tables are missing, or are those of another version."""
+    if not isinstance(error, DBAPIError) or "ml_event_" not in (error.statement or ""):
+        return False
+    words = str(error).splitlines()[0]
+    return any(said in words for said in _OTHER_SCHEMA)
 
 
 def storable(text: str) -> bool:

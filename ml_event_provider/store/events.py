@@ -15,6 +15,7 @@ from sqlalchemy.orm import object_session
 from ml_event_provider.events.bounds import bounded
 from ml_event_provider.events.model import Event, attribute_text
 from ml_event_provider.store import schema
+from ml_event_provider.store.choice import begins, chosen
 from ml_event_provider.store.engine import (
     MYSQL,
     database_now,
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy import Connection
+
+    from ml_event_provider.store.choice import Names
 
 log = logging.getLogger(__name__)
 
@@ -229,14 +232,11 @@ def known_ids(connection: Connection, ids: Sequence[str]) -> set[str]:
 
 
 def latest(
-    connection: Connection, *, type_prefix: str = "", workspace: str = "", limit: int = 50
+    connection: Connection, *, type_prefix: Names = "", workspace: Names = "", limit: int = 50
 ) -> list[RecordedEvent]:
     """The newest events, newest first."""
-    query = select(_TABLE).order_by(_TABLE.c.seq.desc()).limit(limit)
-    if type_prefix:
-        query = query.where(_TABLE.c.type.startswith(type_prefix, autoescape=True))
-    if workspace:
-        query = query.where(_TABLE.c.workspace == workspace)
+    query = select(_TABLE).where(begins(_TABLE.c.type, type_prefix), chosen(_TABLE.c.workspace, workspace))
+    query = query.order_by(_TABLE.c.seq.desc()).limit(limit)
     return _readable(connection.execute(query))
 
 

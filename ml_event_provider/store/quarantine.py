@@ -10,6 +10,7 @@ from sqlalchemy import delete, func, select
 
 from ml_event_provider.exceptions import NotFound
 from ml_event_provider.store import schema
+from ml_event_provider.store.choice import chosen
 from ml_event_provider.store.engine import in_chunks, insert_new_one
 from ml_event_provider.store.one_by_one import storable
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy import Connection
+
+    from ml_event_provider.store.choice import Names
 
 log = logging.getLogger(__name__)
 
@@ -87,13 +90,10 @@ def set_aside(connection: Connection, some: Sequence[SetAside], *, now: datetime
             log.error("Set aside: %s %s of workspace %s: %s", one.kind, one.reference, one.workspace, one.reason)
 
 
-def find(connection: Connection, *, kind: str = "", workspace: str = "", limit: int = 1000) -> list[Quarantined]:
+def find(connection: Connection, *, kind: Names = "", workspace: Names = "", limit: int = 1000) -> list[Quarantined]:
     """What is set aside, the newest first."""
-    query = select(_TABLE).order_by(_TABLE.c.id.desc()).limit(limit)
-    if kind:
-        query = query.where(_TABLE.c.kind == kind)
-    if workspace:
-        query = query.where(_TABLE.c.workspace == workspace)
+    query = select(_TABLE).where(chosen(_TABLE.c.kind, kind), chosen(_TABLE.c.workspace, workspace))
+    query = query.order_by(_TABLE.c.id.desc()).limit(limit)
     return [Quarantined(*row) for row in connection.execute(query)]
 
 

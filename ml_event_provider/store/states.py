@@ -12,6 +12,7 @@ from ml_event_provider.exceptions import NotFound
 from ml_event_provider.rules.engine.firing import waiting_in
 from ml_event_provider.rules.engine.states import MemoryStates, Place
 from ml_event_provider.store import schema
+from ml_event_provider.store.choice import chosen
 from ml_event_provider.store.engine import in_chunks, utc_now
 from ml_event_provider.store.one_by_one import each, reason_of
 from ml_event_provider.store.quarantine import Kind, SetAside
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Select
 
     from ml_event_provider.rules.engine.states import Body
+    from ml_event_provider.store.choice import Names
     from ml_event_provider.store.sight import Sight
 
 _TABLE = schema.state
@@ -205,14 +207,11 @@ def workspaces(connection: Connection, *, due_by: float | None = None) -> set[st
 
 
 def open_alerts(
-    connection: Connection, *, workspace: str = "", rule: str = "", limit: int = 1000, sight: Sight = EVERYTHING
+    connection: Connection, *, workspace: Names = "", rule: Names = "", limit: int = 1000, sight: Sight = EVERYTHING
 ) -> list[OpenAlert]:
     """The alerts that last and may be seen, the newest first."""
     query = sight.narrow(_open(), _TABLE).order_by(_TABLE.c.open_since.desc(), _TABLE.c.id).limit(limit)
-    if workspace:
-        query = query.where(_TABLE.c.workspace == workspace)
-    if rule:
-        query = query.where(_TABLE.c.rule == rule)
+    query = query.where(chosen(_TABLE.c.workspace, workspace), chosen(_TABLE.c.rule, rule))
     return [_alert(row) for row in connection.execute(query)]
 
 

@@ -426,8 +426,8 @@ def test_dead_letters_are_sent_again_one_or_all(ml_events: Command) -> None:
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (("retry",), "name one delivery's id, or --all-dead"),
-        (("retry", "d-1", "--all-dead"), "name one delivery's id, or --all-dead"),
+        (("retry",), "name deliveries by their ids, or --all-dead"),
+        (("retry", "d-1", "--all-dead"), "name deliveries by their ids, or --all-dead"),
         (("retry", "d-9"), "there is no delivery 'd-9'"),
         (("show", "d-9"), "there is no delivery 'd-9'"),
         (("retry", "d-2"), "delivery 'd-2' is pending: it is on its way already"),
@@ -519,7 +519,7 @@ def test_events_that_nobody_matches_are_unhealthy(ml_events: Command) -> None:
         events.record(connection, [EVENT], now=datetime.now(UTC) - timedelta(minutes=5))
     said = ml_events("health")
     assert said.code == 1
-    assert "- 1 event(s) wait to be matched, the oldest for 30" in said.out
+    assert "- 1 event(s) of workspace default wait to be matched, the oldest for 30" in said.out
 
 
 # The dispatcher and our errors

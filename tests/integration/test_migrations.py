@@ -74,7 +74,8 @@ def test_airflow_finds_the_manager_and_is_at_its_head(manager: MlEventDBManager)
     found = RunDBManager()
     found.validate()
     assert MlEventDBManager in found._managers
-    assert set(schema.metadata.tables) | {"ml_event_alembic_version"} <= found.get_required_table_names()
+    if hasattr(found, "get_required_table_names"):  # Not before Airflow 3.3.
+        assert set(schema.metadata.tables) | {"ml_event_alembic_version"} <= found.get_required_table_names()
     assert manager.get_script_object().get_heads() == [HEAD]
     assert manager.get_current_revision() == HEAD
     assert manager.check_migration()

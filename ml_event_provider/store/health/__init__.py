@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ml_event_provider.store import migration
 from ml_event_provider.store.engine import database_now, transaction
 from ml_event_provider.store.health import database, dispatchers, matching, sending, sessions, spools
 
@@ -32,10 +33,14 @@ CHECKS: tuple[Callable[[Connection, datetime], Finding], ...] = (
 def health(now: Callable[[Connection], datetime] = database_now) -> dict[str, Any]:
     """``status`` (``"healthy"`` or ``"unhealthy"``), ``problems`` and ``notices`` in words, and the numbers behind."""
     with transaction() as connection:
+        tables = migration.standing(connection)
+        if tables.remedy:
+            # Nothing else can be read.
+            return {"status": "unhealthy", "problems": [tables.remedy], "notices": [], "migration": tables.at}
         moment = now(connection)
         found = [check(connection, moment) for check in CHECKS]
     problems = [problem for one in found for problem in one.problems]
-    numbers: dict[str, Any] = {}
+    numbers: dict[str, Any] = {"migration": tables.at}
     for one in found:
         numbers |= one.numbers
     return {

@@ -40,8 +40,8 @@ async def list_alerts(
 
 
 def _found(who: Caller, *, workspace: str, rule: str, limit: int) -> list[OpenAlert]:
+    seen = authority.sight(who)
     with transaction() as connection:
-        seen = authority.sight(connection, who)
         return states.open_alerts(connection, workspace=workspace, rule=rule, limit=limit, sight=seen)
 
 
@@ -58,9 +58,10 @@ async def resolve(alert_id: str, who: CallerDep) -> dict[str, Any]:
 
 
 def _handle(change: Callable[..., alerts.Handled], alert_id: str, who: Caller) -> dict[str, Any]:
+    seen = authority.sight(who)
     with transaction() as connection:
-        alert = states.open_alert(connection, alert_id, sight=authority.sight(connection, who))
-        authority.manage(connection, who, alert.workspace)
+        alert = states.open_alert(connection, alert_id, sight=seen)
+    authority.manage(who, alert.workspace)
     return _handled(change(alert_id, who=who.name, rules=_rules))
 
 

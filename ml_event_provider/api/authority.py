@@ -3,6 +3,9 @@
 Airflow's auth manager answers; what it cannot answer is no. A *workspace* that bears a team's name belongs to that
 team; all others are everybody's. A process with a service token may hand over, notify and evaluate, which is what
 tasks need, and see and change nothing.
+
+No connection to the database is held while the auth manager is asked, which takes one of its own: requests that each
+hold one and wait for another would wait for each other.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from fastapi import HTTPException, status
 from ml_event_provider import extensions
 from ml_event_provider.sources.airflow import event_source
 from ml_event_provider.store import airflow_tables, events
+from ml_event_provider.store.engine import transaction
 from ml_event_provider.store.sight import Sight
 
 if TYPE_CHECKING:
@@ -32,42 +36,42 @@ _ANY_DAG: Final = "~ml-events: any DAG~"
 _AIRFLOWS_OWN: Final = event_source("")
 
 
-def sight(connection: Any, who: Caller) -> Sight:
+def sight(who: Caller) -> Sight:
     """What the caller may see.
 
     :raises HTTPException: 403 if that is nothing.
     """
     if who.is_service or not _asked("is_authorized_view", access_view=AccessView.CLUSTER_ACTIVITY, user=who.user):
         raise _forbidden(who, "see this: it takes the right to see the cluster's activity")
-    hidden = airflow_tables.teams(connection) - _teams_of(connection, who)
-    known = airflow_tables.all_dag_ids(connection)
+    with transaction() as connection:
+        teams, known = airflow_tables.teams(connection), airflow_tables.all_dag_ids(connection)
+    hidden = teams - _teams_of(teams, who)
     permitted = frozenset(_asked("get_authorized_dag_ids", otherwise=(), user=who.user, method="GET"))
     if known <= permitted and _asked("is_authorized_dag", method="GET", user=who.user, details=DagDetails(id=_ANY_DAG)):
         return Sight(hidden)
     return Sight(hidden, permitted)
 
 
-def sees_everything(connection: Any, who: Caller) -> bool:
+def sees_everything(who: Caller) -> bool:
     """Whether nothing is hidden from the caller; from a process, which may look whether all is well, all is.
 
     :raises HTTPException: 403 if the caller may see nothing.
     """
-    return not who.is_service and sight(connection, who).everything
+    return not who.is_service and sight(who).everything
 
 
-def manage(connection: Any, who: Caller, workspace: str) -> None:
+def manage(who: Caller, workspace: str) -> None:
     """Whether the caller may change what a workspace has.
 
     Who may change where messages go may stop them, too.
 
     :raises HTTPException: 403 if not.
     """
-    team = _team_of(connection, workspace)
-    if who.is_service or not _may_with_connections(who, "PUT", team=team):
+    if who.is_service or not _may_with_connections(who, "PUT", team=_team_of(workspace)):
         raise _forbidden(who, f"change alerts and silences of {workspace!r}: it takes the right to edit connections")
 
 
-def publish(connection: Any, who: Caller, told: Iterable[Event]) -> None:
+def publish(who: Caller, told: Iterable[Event]) -> None:
     """Whether the caller may tell of these events, as they are to be recorded.
 
     :raises HTTPException: 403 if not.
@@ -76,7 +80,8 @@ def publish(connection: Any, who: Caller, told: Iterable[Event]) -> None:
         return
     if not _asked("is_authorized_asset", method="POST", user=who.user):
         raise _forbidden(who, "publish events: it takes the right to create asset events")
-    foreign = airflow_tables.teams(connection) - _teams_of(connection, who)
+    teams = _teams()
+    foreign = teams - _teams_of(teams, who)
     for event in told:
         if event.workspace in foreign:
             raise _forbidden(who, f"publish events of the workspace {event.workspace!r}: it takes belonging to it")
@@ -87,7 +92,7 @@ def publish(connection: Any, who: Caller, told: Iterable[Event]) -> None:
             )
 
 
-def notify(connection: Any, who: Caller, event: Event, targets: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+def notify(who: Caller, event: Event, targets: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
     """Whether the caller may have this event told to these connections, with these options.
 
     Where a message goes, and how it is asked for, is the connection's and the rules' to say: options that say it are
@@ -95,9 +100,9 @@ def notify(connection: Any, who: Caller, event: Event, targets: Sequence[tuple[s
 
     :raises HTTPException: 403 if not.
     """
-    publish(connection, who, [event])
-    _same_event(connection, who, event)
-    for conn_id, team in _teams_of_connections(connection, event.workspace, [one for one, _ in targets]).items():
+    publish(who, [event])
+    _same_event(who, event)
+    for conn_id, team in _teams_of_connections(event.workspace, [one for one, _ in targets]).items():
         if not (who.is_service or _may_with_connections(who, "GET", team=team, conn_id=conn_id)):
             raise _forbidden(who, f"use the connection {conn_id!r}: it takes the right to read it")
         asked = {name for one, options in targets if one == conn_id for name in options}
@@ -110,21 +115,22 @@ def notify(connection: Any, who: Caller, event: Event, targets: Sequence[tuple[s
             )
 
 
-def readable(connection: Any, who: Caller, workspace: str, conn_ids: Sequence[str]) -> list[str]:
+def readable(who: Caller, workspace: str, conn_ids: Sequence[str]) -> list[str]:
     """Those of a workspace's connections whose names the caller may read."""
     if who.is_service:
         return list(conn_ids)
-    of_team = _teams_of_connections(connection, workspace, conn_ids)
+    of_team = _teams_of_connections(workspace, conn_ids)
     return [one for one in conn_ids if _may_with_connections(who, "GET", team=of_team[one], conn_id=one)]
 
 
-def _same_event(connection: Any, who: Caller, event: Event) -> None:
+def _same_event(who: Caller, event: Event) -> None:
     """What was recorded under an event's id and source is what is told: it must be the caller's to tell."""
-    known = events.belonging_of(connection, event)
+    with transaction() as connection:
+        known = events.belonging_of(connection, event)
     if known is None:
         return
     workspace, dag_id = known
-    details = DagDetails(id=dag_id, team_name=_team_of(connection, workspace))
+    details = DagDetails(id=dag_id, team_name=_team_of(workspace))
     seen = who.is_service or dag_id is None
     if workspace != event.workspace or not (
         seen or _asked("is_authorized_dag", method="GET", user=who.user, details=details)
@@ -132,21 +138,26 @@ def _same_event(connection: Any, who: Caller, event: Event) -> None:
         raise _forbidden(who, f"tell of the event {event.id!r} of {event.source!r}: give it an id of your own")
 
 
-def _team_of(connection: Any, workspace: str) -> str | None:
-    return workspace if workspace in airflow_tables.teams(connection) else None
+def _teams() -> frozenset[str]:
+    """Airflow's teams."""
+    with transaction() as connection:
+        return airflow_tables.teams(connection)
 
 
-def _teams_of(connection: Any, who: Caller) -> frozenset[str]:
-    """The teams that a user belongs to."""
-    if not airflow_tables.teams(connection):
-        return frozenset()
-    return frozenset(_asked("get_authorized_teams", otherwise=(), user=who.user, method="GET"))
+def _team_of(workspace: str) -> str | None:
+    return workspace if workspace in _teams() else None
 
 
-def _teams_of_connections(connection: Any, workspace: str, conn_ids: Iterable[str]) -> dict[str, str | None]:
+def _teams_of(teams: frozenset[str], who: Caller) -> frozenset[str]:
+    """The teams that a user belongs to, where there are any."""
+    return frozenset(_asked("get_authorized_teams", otherwise=(), user=who.user, method="GET")) if teams else teams
+
+
+def _teams_of_connections(workspace: str, conn_ids: Iterable[str]) -> dict[str, str | None]:
     """Whose each connection is. What is not in Airflow's table is looked up for the workspace's team."""
-    ours = dict.fromkeys(conn_ids, _team_of(connection, workspace))
-    return ours | airflow_tables.connection_teams(connection, ours)
+    ours = dict.fromkeys(conn_ids, _team_of(workspace))
+    with transaction() as connection:
+        return ours | airflow_tables.connection_teams(connection, ours)
 
 
 def _may_with_connections(who: Caller, method: str, *, team: str | None, conn_id: str | None = None) -> bool:

@@ -9,7 +9,6 @@ from fastapi import APIRouter, Response
 
 from ml_event_provider.api import authority
 from ml_event_provider.api.security import Caller, CallerDep
-from ml_event_provider.store.engine import transaction
 from ml_event_provider.store.health import health as read_health
 
 router = APIRouter(prefix="/v1")
@@ -30,8 +29,7 @@ async def health(response: Response, who: CallerDep) -> dict[str, Any]:
 
 
 def _health(who: Caller) -> dict[str, Any]:
-    with transaction() as connection:
-        everything = authority.sees_everything(connection, who)
+    everything = authority.sees_everything(who)
     found = read_health()
     if everything:
         return found

@@ -47,8 +47,9 @@ def _record(who: Caller, headers: Mapping[str, str], body: bytes) -> list[str]:
     with transaction() as connection:
         # Completed, an event may belong to another workspace than it said.
         completed = complete(connection, events)
-        authority.publish(connection, who, [*events, *completed])
-        if completed:
+    authority.publish(who, [*events, *completed])
+    if completed:
+        with transaction() as connection:
             claims.record(connection, completed)
     return [event.id for event in events]
 
@@ -86,8 +87,9 @@ def _notify(who: Caller, body: bytes) -> dict[str, Any]:
     targets = [(target.conn_id, target.options) for target in request.targets]
     with transaction() as connection:
         (completed,) = complete(connection, [event])
-        authority.publish(connection, who, [event])
-        authority.notify(connection, who, completed, targets)
+    authority.publish(who, [event])
+    authority.notify(who, completed, targets)
+    with transaction() as connection:
         new, made = notify_directly(
             connection,
             completed,

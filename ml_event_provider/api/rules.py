@@ -39,18 +39,16 @@ async def evaluate(who: CallerDep, body: BodyDep) -> dict[str, Any]:
 
 def _evaluate(who: Caller, body: bytes) -> dict[str, Any]:
     event = Event.from_dict(parsed(EvaluationRequest, body).event)
+    authority.publish(who, [event])
     with transaction() as connection:
-        authority.publish(connection, who, [event])
         rules = _rules.of(connection, event.workspace)
-        matched = [
-            {
-                "workspace": rule.workspace,
-                "name": rule.name,
-                "severity": str(rule.severity),
-                "targets": authority.readable(
-                    connection, who, rule.workspace, [target.conn_id for target in rule.targets]
-                ),
-            }
-            for rule in rules.match(event)
-        ]
+    matched = [
+        {
+            "workspace": rule.workspace,
+            "name": rule.name,
+            "severity": str(rule.severity),
+            "targets": authority.readable(who, rule.workspace, [target.conn_id for target in rule.targets]),
+        }
+        for rule in rules.match(event)
+    ]
     return {"matched": matched}

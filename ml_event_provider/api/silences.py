@@ -53,8 +53,8 @@ async def delete(name: str, who: CallerDep, workspace: str = "") -> None:
 
 def _list(who: Caller, workspace: str, ended: bool) -> list[dict[str, Any]]:
     now = utc_now()
+    seen = authority.sight(who)
     with transaction() as connection:
-        seen = authority.sight(connection, who)
         found = silences.listed(connection, workspace, now, sight=seen)
     return [_shown(one, standing) for one, standing in found if ended or standing.state != "ended"]
 
@@ -64,33 +64,35 @@ def _add(who: Caller, body: bytes) -> dict[str, Any]:
     document = {**parsed(SilenceRequest, body).root, "author": who.name}
     silence = silences.read(document, author=who.name, now=now)
     shown = _shown(silence, silences.standing(silence, now))
+    authority.manage(who, silence.workspace)
     with transaction() as connection:
-        authority.manage(connection, who, silence.workspace)
         silences.add(connection, silence, author=who.name, now=now, managed_by="api")
     return shown
 
 
 def _end(who: Caller, name: str, workspace: str) -> dict[str, Any]:
+    _theirs(who, name, workspace)
     with transaction() as connection:
-        _theirs(connection, who, name, workspace)
         ended = silences.end(connection, name, workspace=workspace, author=who.name, now=utc_now())
     return {"workspace": workspace, "name": name, "ended": ended}
 
 
 def _delete(who: Caller, name: str, workspace: str) -> None:
+    _theirs(who, name, workspace)
     with transaction() as connection:
-        _theirs(connection, who, name, workspace)
         definitions.remove(connection, name, workspace=workspace, kind=Kind.SILENCE, author=who.name)
 
 
-def _theirs(connection: Any, who: Caller, name: str, workspace: str) -> None:
+def _theirs(who: Caller, name: str, workspace: str) -> None:
     """Whether the caller may see the silence, and change it.
 
     :raises NotFound: if there is none of that name, or none that the caller may see.
     :raises HTTPException: 403 if the caller sees it only.
     """
-    silences.check_shown_to(authority.sight(connection, who), connection, name, workspace=workspace)
-    authority.manage(connection, who, workspace)
+    seen = authority.sight(who)
+    with transaction() as connection:
+        silences.check_shown_to(seen, connection, name, workspace=workspace)
+    authority.manage(who, workspace)
 
 
 def _shown(silence: Silence, standing: silences.Standing) -> dict[str, Any]:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import insert
 
+from ml_event_provider.api import authority
 from ml_event_provider.events.model import Event
 from ml_event_provider.sources.airflow import event_source
 from ml_event_provider.store import definitions, deliveries, events
 from ml_event_provider.store.engine import transaction
 from tests.integration.airflow_rows import orm_session, start_run, write_dag
-from tests.integration.borders import PATH
+from tests.integration.borders import PATH, ROUTES, Owner
 from tests.integration.callers import service, user
 
 if TYPE_CHECKING:
@@ -191,3 +192,28 @@ def test_an_auth_manager_that_cannot_answer_says_no(client: TestClient, monkeypa
     assert answer.status_code == 403, "nobody is of a team that nobody knows"
     monkeypatch.setattr(SimpleAuthManager, "is_authorized_view", lambda self, *, access: True)
     assert client.get(f"{PATH}/alerts", headers=user(*ADMIN)).status_code == 403
+
+
+def test_nobody_waits_for_a_second_connection_while_holding_one(
+    client: TestClient, airflow_db: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[tuple[str, int]] = []
+    ask = authority._asked
+
+    def asked(question: str, **about: Any) -> Any:
+        held.append((question, airflow_db.pool.checkedout()))  # type: ignore[attr-defined]
+        return ask(question, **about)
+
+    monkeypatch.setattr(authority, "_asked", asked)
+    owner = Owner("open")
+    owner.make()
+    for route, (_, request) in ROUTES.items():
+        if route[0] == "DELETE" or "alert_id" in route[1]:
+            continue
+        assert request(client, owner, user(*ADMIN)).status_code < 400 or "health" in route[1]
+    assert {question for question, _ in held} >= {
+        "is_authorized_view",
+        "get_authorized_teams",
+        "get_authorized_dag_ids",
+    }
+    assert {connections for _, connections in held} == {0}

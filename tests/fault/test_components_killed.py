@@ -13,7 +13,7 @@ def test_events_of_tasks_that_end_while_the_api_server_is_down_arrive_later(part
     """The task outlives the API server; its state change and its event wait for the next one."""
     airflow = parts.airflow
     run_id = airflow.trigger("outlives")
-    airflow.wait_for(lambda: parts.states_of(run_id).get("outlives") == ["running"], "the task to run", seconds=60)
+    airflow.wait_for(lambda: parts.states_of(run_id).get("outlives") == ["running"], "the task to run", seconds=180)
     airflow.kill(parts.api_server)
     spool = airflow.home / "ml_events" / "spool"
     seen = airflow.home / "outlived"
@@ -35,7 +35,7 @@ def test_events_of_tasks_that_end_while_the_api_server_is_down_arrive_later(part
 def test_a_hand_over_that_finds_nobody_is_spooled_and_arrives_once(parts):
     airflow = parts.airflow
     run_id = airflow.trigger("publishes")
-    airflow.wait_for(lambda: parts.states_of(run_id).get("publishes") == ["running"], "the task to run", seconds=60)
+    airflow.wait_for(lambda: parts.states_of(run_id).get("publishes") == ["running"], "the task to run", seconds=180)
     airflow.kill(parts.api_server)
     try:
         spool = airflow.home / "ml_events" / "spool"

@@ -16,7 +16,7 @@ from ml_event_provider.events.model import Event
 from ml_event_provider.store import definitions, events
 from ml_event_provider.store.engine import database_now, transaction
 from ml_event_provider.store.health import health
-from tests.fault.test_dispatcher_killed import fork, forker, unfinished
+from tests.fault.dispatchers import fork, unfinished
 from tests.peers.receiver import WEBHOOK_SECRET, Receiver
 from tests.peers.wrong_clocks import Clock
 
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 pytestmark = [pytest.mark.fault, pytest.mark.usefixtures("server")]
-
-__all__ = ["forker"]
 
 MESSAGES = 200
 
@@ -104,7 +102,11 @@ def test_a_dispatcher_a_day_off_that_dies_blocks_no_job_and_is_told_of(forker: A
 @pytest.mark.parametrize("offset", ["-120s", "+120s", "jumps"])
 def test_a_wrong_clock_beside_a_right_one_sends_nothing_twice(forker: Any, clock: Clock, offset: str) -> None:
     with Receiver() as inbox:
-        target = {"AIRFLOW_CONN_INBOX": connection_to(inbox), "AIRFLOW__ML_EVENTS__LEASE_SECONDS": "20"}
+        target = {
+            "AIRFLOW_CONN_INBOX": connection_to(inbox),
+            "AIRFLOW__ML_EVENTS__LEASE_SECONDS": "60",
+            "AIRFLOW__ML_EVENTS__SEND_TIMEOUT_SECONDS": "15",
+        }
         clock.set("+0s" if offset == "jumps" else offset)
         put_rule()
         children = [fork(forker(**target)), fork(forker(**target, **clock.environment))]
@@ -130,7 +132,7 @@ def test_a_wrong_clock_beside_a_right_one_sends_nothing_twice(forker: Any, clock
             for child in children:
                 os.kill(child, signal.SIGTERM)
         assert len({request.json()["data"]["event"]["id"] for request in inbox.requests}) == MESSAGES
-        assert inbox.duplicates == []
+        assert inbox.duplicates == {}
 
 
 def test_events_recorded_by_a_wrong_clock_have_the_databases_moment(forker: Any, clock: Clock) -> None:

@@ -20,6 +20,7 @@ from ml_event_provider.store.engine import utc_now
 from ml_event_provider.store.schema import DeliveryState
 from ml_event_provider.store.settlements import Settlement
 from ml_event_provider.targets import Message, Outcome, Result
+from ml_event_provider.targets.secrets import Mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -136,7 +137,7 @@ class Sender:
                 )
             except TemplateProblem as problem:
                 # The receiver expects the user's own shape, so no other body will do: mend it, then send again.
-                return Result.refused("template", str(problem))
+                return Result.refused("template", Mask(connection, str(source))(str(problem)))
         message = Message(
             delivery_id=delivery.id,
             event=event,

@@ -8,17 +8,15 @@ the message.
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from jinja2 import Undefined
 
+from ml_event_provider.messages.links import web_address
 from ml_event_provider.messages.plain import ABSENT, clean, inline, one_line, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-
-_LINK = re.compile(r"https?://[^\s\x00-\x20]+\Z", re.IGNORECASE)
 
 
 class Written(str):
@@ -130,8 +128,8 @@ class Dialect:
 
     def address(self, url: Any) -> str:
         """``url`` as it may stand in a link, or nothing if it is no http(s) address."""
-        text = clean(text_of(url)).strip()
-        return self.quote(text) if _LINK.match(text) else ""
+        text = web_address(clean(text_of(url)).strip())
+        return self.quote(text) if text else ""
 
     def quote(self, url: str) -> str:
         """An address without the characters that would end the link."""

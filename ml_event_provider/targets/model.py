@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ml_event_provider.messages.about import About
+from ml_event_provider.messages.links import web_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,6 +68,7 @@ class Message:
     ``delivery_id`` is stable over retries: the idempotency key of every protocol that has one. ``title`` is
     one line of plain text, ``body`` is in the channel's dialect, ``parts`` the template's further blocks
     (``html``, ``json``, …). ``options`` are the rule's own for this target (mobiles to mention, …).
+    ``run_url`` and ``log_url`` are absolute http(s) URLs, or empty whatever they were given.
     ``about`` says what became of the rule's alert.
     """
 
@@ -81,6 +83,10 @@ class Message:
     run_url: str = ""
     log_url: str = ""
     about: About = field(default_factory=About)
+
+    def __post_init__(self) -> None:
+        for name in ("run_url", "log_url"):
+            object.__setattr__(self, name, web_address(getattr(self, name)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -141,7 +141,9 @@ class Network:
 def short(text: str) -> str:
     """Foreign text as one line of at most 500 characters, without control characters."""
     line = " ".join(text.split())
-    return "".join(character for character in line if character.isprintable())[:500]
+    if not line.isprintable():
+        line = " ".join("".join(filter(str.isprintable, line)).split())
+    return line[:500].rstrip()
 
 
 def origin(url: str) -> str:

@@ -73,7 +73,7 @@ class WebhookTarget:
 
     def send(self, connection: Connection, message: Message, *, timeout: float) -> Result:
         """Post one message; 2xx is success."""
-        mask = Mask(connection)
+        mask = Mask(connection, text_of(message.options, "body_template"))
         return told(connection, mask, lambda: self._send(connection, message, timeout, mask))
 
     def check(self, connection: Connection, *, timeout: float) -> Result:

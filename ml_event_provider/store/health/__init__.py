@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ml_event_provider.store import migration
 from ml_event_provider.store.engine import database_now, transaction
-from ml_event_provider.store.health import database, dispatchers, matching, sending, sessions, spools
+from ml_event_provider.store.health import database, dispatchers, links, matching, sending, sessions, spools
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +27,7 @@ CHECKS: tuple[Callable[[Connection, datetime], Finding], ...] = (
     spools.check,
     sessions.check,
     database.check,
+    links.check,
 )
 
 

@@ -268,6 +268,18 @@ def test_a_broken_body_template_is_refused_and_nothing_is_sent(use: Callable[...
     assert target.messages == []
 
 
+@pytest.mark.parametrize("place", ["connection", "rule"])
+@pytest.mark.parametrize("value", ["R0UT1NG", "alphabetic"])
+def test_a_key_in_a_broken_body_template_is_not_told(use: Callable[..., Scripted], place: str, value: str) -> None:
+    use()
+    source = '{"routing_key": "' + value + '", "text": {{ title }}}'
+    extra, options = ({"body_template": source}, {}) if place == "connection" else ({}, {"body_template": source})
+    settled = sender(**extra).attempt(delivery(options=options))
+    assert settled.code == "template"
+    assert '"routing_key": "***"' in settled.reason
+    assert value not in settled.reason
+
+
 def test_a_body_template_is_for_json_targets_only(use: Callable[..., Scripted]) -> None:
     target = use(dialect="markdown")
     assert sender(body_template="{{ nothing").attempt(delivery()).state is DeliveryState.DELIVERED

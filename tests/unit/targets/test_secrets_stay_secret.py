@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 import string
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from ml_event_provider.targets.dingtalk import DingTalkTarget
 from ml_event_provider.targets.email import EmailTarget
 from ml_event_provider.targets.network import Network
 from ml_event_provider.targets.pace import Pace
-from ml_event_provider.targets.secrets import MASK, Mask
+from ml_event_provider.targets.secrets import MASK, SHOWN, Mask
 from ml_event_provider.targets.slack import SlackTarget
 from ml_event_provider.targets.webhook import WebhookTarget
 from tests.peers.receiver import Behaviour, Receiver, closed_port
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
     from ml_event_provider.targets import Target
 
+HEADER = "team-7-route"
+SHORT = "k3y-78"
 KEY = base64.b64encode(b"key of thirty-two bytes for tests").decode()
 OLD_KEY = base64.b64encode(b"old key of 32 bytes for the tests").decode()
 PASSWORD = 'p4ss/w+rd=%20&"ü'
@@ -41,7 +44,7 @@ MAIL_PASSWORD = "password-0123456789"
 #: What each connection below holds.
 SECRETS = {
     "webhook": (KEY, OLD_KEY, BEARER, TOKEN, PATH_END),
-    "http": (KEY, PASSWORD, BEARER, TOKEN, PATH_END),
+    "http": (KEY, PASSWORD, BEARER, TOKEN, PATH_END, HEADER, SHORT),
     "dingtalk": (TOKEN, PASSWORD),
     "slack webhook": (PATH, PATH_END),
     "slack": (TOKEN,),
@@ -59,6 +62,8 @@ BEHAVIOURS = {
 def spellings(secret: str) -> set[str]:
     return {
         secret,
+        html.escape(secret),
+        json.dumps(secret)[1:-1].replace("/", "\\/"),
         quote(secret),
         quote(secret, safe=""),
         quote_plus(secret),
@@ -88,10 +93,10 @@ def connections(port: int) -> dict[str, tuple[type[Any], SampleConnection]]:
             WebhookTarget,
             SampleConnection(
                 conn_type="http",
-                host=f"{base}/{PATH}",
+                host=f"{base}/{SHORT}/{PATH}",
                 login="me",
                 password=PASSWORD,
-                extra={"X-Api-Key": TOKEN, "signing_secret": KEY, "headers": {"Cookie": BEARER}},
+                extra={"X-Api-Key": TOKEN, "signing_secret": KEY, "headers": {"Cookie": BEARER, "X-Group": HEADER}},
             ),
         ),
         "dingtalk": (
@@ -245,17 +250,76 @@ def test_a_secret_that_was_cut_in_the_middle_is_masked(length: int) -> None:
     assert mask("x" * 500 + " " + secret[:length]) == "x" * 500 + " " + MASK
 
 
+@pytest.mark.parametrize("name", sorted(SHOWN))
+def test_the_fields_that_errors_must_name_are_shown(name: str) -> None:
+    mask = Mask(SampleConnection(conn_type="http", extra={name: "some-value"}))
+    assert mask("it is some-value.") == "it is some-value."
+
+
 @pytest.mark.parametrize(
-    ("name", "secret"),
+    ("extra", "secret"),
     [
-        *(("api_token", True), ("client_secret", True), ("X-Api-Key", True), ("apikey", True), ("key", True)),
-        *(("Authorization", True), ("X-Auth", True), ("smtp_password", True), ("Cookie", True)),
-        *(("keywords", False), ("auth_type", False), ("from_email", False), ("base_url", False)),
+        ({"api_token": "some-value"}, "some-value"),
+        # Nothing in its name says that it is one.
+        ({"X-Team": "some-value"}, "some-value"),
+        ({"headers": {"X-Route": "some-value"}}, "some-value"),
+        ({"headers": '{"X-Route": "some-value"}'}, "some-value"),
+        ({"headers": '{"X-Route": "some-value"'}, "some-value"),
+        ({"nested": {"list": [{"deep": "some-value"}]}}, "some-value"),
+        ({"pin": 123456}, "123456"),
+        ({"X-Auth": "Bearer some-value"}, "some-value"),
+        ({"base_url": "https://me:some-value@h.example/v1"}, "some-value"),
+        ({"base_url": "https://h.example/T01/some-value"}, "some-value"),
+        ({"body_template": '{"routing_key": "a1b2c"}'}, "a1b2c"),
+        ({"body_template": '{"routing_key":"secretword"}'}, "secretword"),
+        ({"body_template": '{"a": ["x9-k3y"], "text": {{ title | tojson }}}'}, "x9-k3y"),
     ],
 )
-def test_which_extra_fields_are_secret_is_told_by_their_names(name: str, secret: bool) -> None:
-    mask = Mask(SampleConnection(conn_type="http", extra={name: "some-value"}))
-    assert (mask("it is some-value.") == f"it is {MASK}.") is secret
+def test_what_a_connection_holds_is_secret_wherever_it_stands(extra: dict[str, Any], secret: str) -> None:
+    mask = Mask(SampleConnection(conn_type="http", extra=extra))
+    assert mask(f"it is {secret}.") == f"it is {MASK}."
+    assert mask(f"IT IS {secret.upper()}!") == f"IT IS {MASK}!"
+
+
+@pytest.mark.parametrize(
+    ("host", "secret"),
+    [
+        ("https://h.example/hooks/k3y7", None),
+        ("https://h.example/hooks/k3y78", "k3y78"),
+        ("https://h.example/hooks/abcde", "abcde"),
+        ("h.example/hooks/k3y78", "k3y78"),
+        ("https://h.example/?a=k3y78", "k3y78"),
+        ("https://h.example/#k3y78", "k3y78"),
+        ("https://k3y78@h.example/", "k3y78"),
+        ("https://me:k3y%2078@h.example/", "k3y 78"),
+        ("https://h.example/webhook/events", None),
+    ],
+)
+def test_each_part_of_a_url_but_its_host_and_plain_words_is_secret(host: str, secret: str | None) -> None:
+    mask = Mask(SampleConnection(conn_type="http", host=host))
+    said = f"h.example: the webhook {secret or 'k3y7'} of events hooks is gone"
+    assert mask(said) == (said.replace(secret, MASK) if secret else said)
+
+
+def test_a_key_in_the_place_of_a_user_is_secret_and_a_mailbox_is_not() -> None:
+    assert Mask(SampleConnection(conn_type="http", login="k3y78"))("no user k3y78") == f"no user {MASK}"
+    mail = SampleConnection(conn_type="smtp", login="me@x.example")
+    assert Mask(mail)("535 me@x.example may not") == "535 me@x.example may not"
+
+
+def test_words_of_a_template_stay_readable_and_the_rules_own_template_is_masked_too() -> None:
+    template = '{"msgtype": "markdown", "api_key": "alphabetic", "to": "C0123456", "say": "{{ title }}"}'
+    mask = Mask(SampleConnection(conn_type="http"), template)
+    assert mask('line 1: "msgtype": "markdown", "api_key": "alphabetic", "to": "C0123456"') == (
+        f'line 1: "msgtype": "markdown", "api_key": "{MASK}", "to": "{MASK}"'
+    )
+
+
+@pytest.mark.parametrize("end", ["", "...", "…"])
+def test_a_secret_that_the_remote_cut_is_masked(end: str) -> None:
+    mask = Mask(SampleConnection(conn_type="http", password="abcdefghijklmnopqrstuvwxyz"))
+    assert mask(f"invalid token abcdefgh{end}") == f"invalid token {MASK}{end}"
+    assert mask(f"see abcd{end}") == f"see abcd{end}"
 
 
 def test_short_words_are_not_taken_for_secrets() -> None:

@@ -1,4 +1,4 @@
-"""The dispatcher process: one thread matches, one sends with a pool of its own, one keeps house.
+"""The dispatcher process: one thread matches, one sends with a pool of its own, one keeps house, one listens.
 
 It can be killed at any moment: what is matched is matched in one transaction, what is sent is leased first and
 settled after, and a lease that nobody settles runs out.
@@ -16,6 +16,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from ml_event_provider import troubles
+from ml_event_provider.dispatch import listening
 from ml_event_provider.dispatch.housekeeping import Housekeeping
 from ml_event_provider.dispatch.loop import Signals, guarded
 from ml_event_provider.dispatch.rounds import Rounds
@@ -75,6 +76,7 @@ class DispatcherProcess:
         sending = self._thread("lease", lambda: self._sending.run(self._signals))
         others = [
             self._thread("housekeeping", lambda: self._housekeeping.run(self._signals)),
+            self._thread("listen", lambda: listening.run(self._signals)),
             self._thread("match", lambda: self._rounds.run(self._signals, poll=self._settings.poll)),
         ]
         # This thread holds no lock when a signal comes: its handler may take any.

@@ -14,7 +14,7 @@ from sqlalchemy.orm import object_session
 
 from ml_event_provider.events.bounds import bounded
 from ml_event_provider.events.model import Event, attribute_text
-from ml_event_provider.store import schema
+from ml_event_provider.store import schema, wakes
 from ml_event_provider.store.choice import begins, chosen
 from ml_event_provider.store.engine import (
     MYSQL,
@@ -101,11 +101,15 @@ def record(connection: Connection, events: Sequence[Event], *, now: datetime | N
         return
     moment = now or database_now(connection)
     insert_new(connection, _TABLE, [_row(event, moment) for event in events])
+    wakes.tell(connection, wakes.EVENTS)
 
 
 def record_one(connection: Connection, event: Event, *, now: datetime | None = None) -> bool:
     """Record one event; say whether it was new. ``now`` is the database's moment unless given."""
-    return insert_new_one(connection, _TABLE, _row(event, now or database_now(connection)))
+    new = insert_new_one(connection, _TABLE, _row(event, now or database_now(connection)))
+    if new:
+        wakes.tell(connection, wakes.EVENTS)
+    return new
 
 
 def record_now(events: Sequence[Event]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ml_event_provider.events.identity import change_id
-from ml_event_provider.store import lanes, schema
+from ml_event_provider.store import lanes, schema, wakes
 from ml_event_provider.store.engine import insert_new
 from ml_event_provider.store.schema import DeliveryState
 
@@ -118,6 +118,8 @@ def deliver(connection: Connection, made: Sequence[tuple[Of, NewDelivery]], *, n
     known = lanes.ids(connection, {(of.workspace, one.conn_id) for of, one in made}, now=now)
     rows = [_row(one, of, known[of.workspace, one.conn_id], now) for of, one in made]
     insert_new(connection, schema.delivery, rows)
+    if rows:
+        wakes.tell(connection, wakes.DELIVERIES)
 
 
 def _row(delivery: NewDelivery, of: Of, lane_id: int, now: datetime) -> dict[str, Any]:

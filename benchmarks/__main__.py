@@ -5,7 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 
-ALL = ("import_time", "hand_over", "latency", "throughput", "fairness", "reconciler", "rules", "backtest", "drift")
+ALL = (
+    "import_time",
+    "hand_over",
+    "latency",
+    "throughput",
+    "workspaces",
+    "fairness",
+    "reconciler",
+    "rules",
+    "backtest",
+    "drift",
+)
 
 
 def main() -> int:

@@ -28,6 +28,8 @@ class Found:
 
     roles: dict[tuple[str, str], set[str]] = field(default_factory=dict)
     silences: list[Silence] = field(default_factory=list)
+    #: The rules for which the event is too costly to match: whether it concerns them is not known.
+    too_costly: set[tuple[str, str]] = field(default_factory=set)
 
 
 class RuleSet:
@@ -133,11 +135,16 @@ class RuleSet:
     def find(self, document: Mapping[str, Any]) -> Found:
         """What an event (``Event.to_dict()``) is to the rules."""
         found = Found()
-        for name in self._index.match(document):
-            meaning = self._meaning[name]
+        costly: set[str] = set()
+        matched = self._index.match(document, costly)
+        for meaning in map(self._meaning.__getitem__, costly):
             if isinstance(meaning, tuple):
+                found.too_costly.add(meaning[0])
+        for name in matched:
+            meaning = self._meaning[name]
+            if isinstance(meaning, tuple) and meaning[0] not in found.too_costly:
                 found.roles.setdefault(meaning[0], set()).add(meaning[1])
-            else:
+            elif not isinstance(meaning, tuple):
                 found.silences.append(meaning)
         return found
 

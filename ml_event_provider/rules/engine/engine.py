@@ -108,6 +108,10 @@ class Engine:
             log.exception("Event %s of type %s could not be matched", arrival.event.id, arrival.event.type)
             self.failures.append(Failure(arrival.seq, "", f"{type(error).__name__}: {error}"))
             return Prepared(arrival, document, steps)
+        for _, name in sorted(found.too_costly):
+            reason = "the event is too costly for this rule's pattern: arrays that are too long, or too many of them"
+            log.error("Event %s of type %s: rule %s: %s", arrival.event.id, arrival.event.type, name, reason)
+            self.failures.append(Failure(arrival.seq, name, reason))
         silences = [silence.name for silence in found.silences]
         for place, roles in sorted(found.roles.items()):
             rule = self._rules.get(*place)

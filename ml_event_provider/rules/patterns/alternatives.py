@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from ml_event_provider.rules.patterns.budget import spend
 from ml_event_provider.rules.patterns.predicates import SameEvent
 from ml_event_provider.rules.patterns.reader import Array, Place, places
 from ml_event_provider.rules.patterns.values import ABSENT, Constant, Plain, plain
@@ -172,6 +173,7 @@ def one_fulfils(condition: Condition, known: Known) -> bool:
     if verdict is None:
         verdict = condition.absent
         if not verdict:
+            spend(known, len(known[condition.field]))
             values, predicates = condition.values, condition.leaf.predicates
             for value, _ in known[condition.field]:
                 if value in values or (predicates and condition.accepts(value)):
@@ -201,11 +203,28 @@ def _compared(condition: Condition, event: Mapping[str, Any], known: Known) -> s
     """The places of which the values of two fields fulfil a comparison."""
     assert condition.other is not None
     found = set()
-    for left, place in _pairs(condition.field, event, known):
-        for right, there in _pairs(condition.other, event, known):
-            merged = _merged(place, there)
-            if merged is not None and condition.compares(left, right):
-                found.add(merged)
+    others = _pairs_by_arrays(_pairs(condition.other, event, known))
+    for arrays, pairs in _pairs_by_arrays(_pairs(condition.field, event, known)).items():
+        for other_arrays, other_pairs in others.items():
+            # Only what stands in the same elements of the arrays that both share goes together.
+            shared = arrays & other_arrays
+            table: dict[Place, list[tuple[Plain, Place]]] = {}
+            for pair in other_pairs:
+                table.setdefault(_on(pair[1], shared), []).append(pair)
+            spend(known, len(other_pairs))
+            for left, place in pairs:
+                together = table.get(_on(place, shared), ())
+                spend(known, 1 + len(together))
+                for right, there in together:
+                    if condition.compares(left, right) and (merged := _merged(place, there)) is not None:
+                        found.add(merged)
+    return found
+
+
+def _pairs_by_arrays(pairs: list[tuple[Plain, Place]]) -> dict[frozenset[Array], list[tuple[Plain, Place]]]:
+    found: dict[frozenset[Array], list[tuple[Plain, Place]]] = {}
+    for pair in pairs:
+        found.setdefault(frozenset(array for array, _ in pair[1]), []).append(pair)
     return found
 
 
@@ -219,9 +238,11 @@ def _group_holds(group: tuple[Condition, ...], event: Mapping[str, Any], known: 
             # It holds, and goes with all others.
             continue
         elif condition.absent:
+            spend(known, len(known[condition.field]))
             absences.append({place for _, place in known[condition.field]})
             continue
         else:
+            spend(known, len(known[condition.field]))
             options = {place for value, place in known[condition.field] if condition.accepts(value)}
         if not options:
             return False
@@ -231,7 +252,7 @@ def _group_holds(group: tuple[Condition, ...], event: Mapping[str, Any], known: 
         choices = [options for options in choices if () not in options]
         if len(choices) < 2:
             return True
-    return _consistent(choices, absences)
+    return _consistent(choices, absences, known)
 
 
 def _merged(one: Place, other: Place) -> Place | None:
@@ -245,19 +266,23 @@ def _merged(one: Place, other: Place) -> Place | None:
     return tuple(sorted(merged.items()))
 
 
-def _consistent(choices: list[set[Place]], absences: list[set[Place]]) -> bool:
+def _consistent(choices: list[set[Place]], absences: list[set[Place]], known: Known) -> bool:
     """Whether a place of each choice can be taken so that all agree and no absent field has a value there."""
     states: set[Place] = {()}
     for number, options in enumerate(choices):
         # Arrays that nobody asks about later are forgotten, which keeps the states few.
         later = {array for other in (*choices[number + 1 :], *absences) for place in other for array, _ in place}
-        states = {tuple(item for item in merged if item[0] in later) for merged in _joined(states, options)}
+        states = {tuple(item for item in merged if item[0] in later) for merged in _joined(states, options, known)}
         if not states:
             return False
-    return any(all(_merged(state, place) is None for places in absences for place in places) for state in states)
+    for state in states:
+        spend(known, 1 + sum(len(places) for places in absences))
+        if all(_merged(state, place) is None for places in absences for place in places):
+            return True
+    return False
 
 
-def _joined(states: set[Place], options: set[Place]) -> Iterable[Place]:
+def _joined(states: set[Place], options: set[Place], known: Known) -> Iterable[Place]:
     """All states merged with all options that agree: a hash join over the arrays that two groups share."""
     for state_arrays, some_states in _by_arrays(states).items():
         for option_arrays, some_options in _by_arrays(options).items():
@@ -265,8 +290,11 @@ def _joined(states: set[Place], options: set[Place]) -> Iterable[Place]:
             table: dict[Place, list[Place]] = {}
             for option in some_options:
                 table.setdefault(_on(option, shared), []).append(option)
+            spend(known, len(some_options))
             for state in some_states:
-                for option in table.get(_on(state, shared), ()):
+                together = table.get(_on(state, shared), ())
+                spend(known, 1 + len(together))
+                for option in together:
                     merged = _merged(state, option)
                     if merged is not None:
                         yield merged

@@ -26,6 +26,7 @@ from ml_event_provider.rules.patterns.alternatives import (
     one_fulfils,
     value_at,
 )
+from ml_event_provider.rules.patterns.budget import TooCostly, begin
 from ml_event_provider.rules.patterns.compiler import compile_pattern
 from ml_event_provider.rules.patterns.garbage import search_paused
 from ml_event_provider.rules.patterns.reader import follow
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from ml_event_provider.rules.patterns.settled import Read
     from ml_event_provider.rules.patterns.table import Table
 
+#: Of so many alternatives some may be the same.
+_FEW: Final = 8
 #: After how many matches, more for many rules, a snapshot's events are read by a function of their own.
 SETTLES_AFTER: Final = 128
 
@@ -161,31 +164,55 @@ class PatternIndex:
             new.root = old.root
         self._snapshot = new
 
-    def match(self, event: Mapping[str, Any]) -> set[str]:
-        """The names of the patterns that the event, a CloudEvent as JSON (``Event.to_dict()``), matches."""
+    def match(self, event: Mapping[str, Any], too_costly: set[str] | None = None) -> set[str]:
+        """The names of the patterns that the event, a CloudEvent as JSON (``Event.to_dict()``), matches.
+
+        :param too_costly: where those are noted that would take more steps for this event than they may (``budget``).
+        :raises TooCostly: if there is one, and nowhere to note it.
+        """
         snapshot = self._snapshot
         read = snapshot.read
         known: Known = {}
         found = read(event, known) if read else snapshot.first_read(event, len(self._registry.rules))
         if snapshot.everywhere:
             found += snapshot.everywhere
+        if len(found) > _FEW:
+            # Each element of an array may lead to the same ones.
+            found = list(dict.fromkeys(found))
         names: set[str] = set()
         # A branch whose checks hold adds its members, which are looked at after all others.
         for alternative in found:
-            for slot, values, test, condition in alternative.checks:
-                value = known.get(slot)
-                if value is None:
-                    value = value_at(condition.field, event, known)
-                if value in values:
-                    continue
-                if value is SEVERAL:
-                    if not one_fulfils(condition, known):
+            try:
+                for slot, values, test, condition in alternative.checks:
+                    value = known.get(slot)
+                    if value is None:
+                        value = value_at(condition.field, event, known)
+                    if value in values:
+                        continue
+                    if value is SEVERAL:
+                        begin(known)
+                        if not one_fulfils(condition, known):
+                            break
+                    elif test is None or not test(value):
                         break
-                elif test is None or not test(value):
-                    break
-            else:
-                if isinstance(alternative, Branch):
-                    found += alternative.members
-                elif not (SEVERAL in known or alternative.compares) or hold_together(alternative.groups, event, known):
+                else:
+                    if isinstance(alternative, Branch):
+                        found += alternative.members
+                        continue
+                    if SEVERAL in known or alternative.compares:
+                        begin(known)
+                        if not hold_together(alternative.groups, event, known):
+                            continue
                     names.add(alternative.name)
+            except TooCostly:
+                if too_costly is None:
+                    raise
+                too_costly.update(_names(alternative))
         return names
+
+
+def _names(alternative: Alternative | Branch) -> Iterable[str]:
+    """The patterns of an alternative, or of all members of a branch."""
+    if isinstance(alternative, Alternative):
+        return (alternative.name,)
+    return (name for member in alternative.members for name in _names(member))

@@ -19,6 +19,7 @@ Place = tuple[tuple[Array, int], ...]
 
 _MISSING: Final = object()
 _ARRAYS: Final = (list, tuple)
+_MANY: Final = 10_000
 
 
 def follow(node: Node, document: Mapping[str, Any], tables: list[Table], found: list[Alternative | Branch]) -> None:
@@ -43,8 +44,13 @@ def follow(node: Node, document: Mapping[str, Any], tables: list[Table], found: 
 def follow_any(node: Node, value: Any, tables: list[Table], found: list[Alternative | Branch]) -> None:
     """The same for any JSON value at a node: of an array, all elements."""
     todo = [value]
+    crowded = 2 * len(found) + _MANY
     while todo:
         value = todo.pop()
+        if len(found) > crowded:
+            # The elements of an array lead to the same ones again and again.
+            found[:] = dict.fromkeys(found)
+            crowded = 2 * len(found) + _MANY
         if isinstance(value, _ARRAYS):
             todo.extend(value)
         elif isinstance(value, Mapping):

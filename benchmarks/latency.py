@@ -67,7 +67,7 @@ def measure(folder: Path, tasks: int, database: str) -> dict[str, list[float]]:
                 "CALLBACK_URL": inbox.url("/callback"),
                 "AIRFLOW_CONN_INBOX": json.dumps(
                     {
-                        "conn_type": "ml_events_webhook",
+                        "conn_type": "mleventswebhook",
                         "host": inbox.url("/webhook"),
                         "password": WEBHOOK_SECRET,
                     }

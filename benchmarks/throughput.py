@@ -61,7 +61,7 @@ def measure(database: str, count: int, folder: Path) -> list[tuple[str, float]]:
         options={
             "AIRFLOW_CONN_SINK": json.dumps(
                 {
-                    "conn_type": "ml_events_webhook",
+                    "conn_type": "mleventswebhook",
                     "host": f"http://127.0.0.1:{port}/webhook",
                     "password": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
                 }

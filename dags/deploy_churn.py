@@ -1,7 +1,7 @@
 """Deploys each churn model that was approved, and tells systems and people.
 
-Connections: ``mlflow_default`` (type ``ml_events_mlflow``), ``ml_slack`` (type ``slackwebhook``) and
-``ml_dingtalk`` (type ``ml_events_dingtalk``).
+Connections: ``mlflow_default`` (type ``mleventsmlflow``), ``ml_slack`` (type ``slackwebhook``) and
+``ml_dingtalk`` (type ``mleventsdingtalk``).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Computes features at night, and it is a bad night: one source fails, one is retried, one task is killed.
 
-Connection: ``ml_webhook`` (type ``ml_events_webhook``).
+Connection: ``ml_webhook`` (type ``mleventswebhook``).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Trains a churn model, registers it in MLflow and waits until somebody approves it there.
 
-Connections: ``mlflow_default`` (type ``ml_events_mlflow``). Needs scikit-learn where the tasks run.
+Connections: ``mlflow_default`` (type ``mleventsmlflow``). Needs scikit-learn where the tasks run.
 """
 
 from __future__ import annotations

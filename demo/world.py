@@ -59,7 +59,7 @@ def world(screen: Screen) -> Iterator[World]:
             url = parts.enter_context(mlflow(HOME / "mlflow"))
             screen.say(f"MLflow answers on {url}")
             migration.result()
-        registry: dict[str, object] = {"conn_type": "ml_events_mlflow", "host": url}
+        registry: dict[str, object] = {"conn_type": "mleventsmlflow", "host": url}
         for conn_id, connection in {"mlflow_default": registry, **inbox.connections()}.items():
             airflow.environment[f"AIRFLOW_CONN_{conn_id.upper()}"] = json.dumps(connection)
         screen.say(

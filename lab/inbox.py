@@ -63,12 +63,12 @@ class Inbox:
         """An Airflow connection for each channel, by its id, in Airflow's JSON form."""
         return {
             "ml_webhook": {
-                "conn_type": "ml_events_webhook",
+                "conn_type": "mleventswebhook",
                 "host": self.http.url("/webhook/ml"),
                 "password": receiver.WEBHOOK_SECRET,
             },
             "ml_dingtalk": {
-                "conn_type": "ml_events_dingtalk",
+                "conn_type": "mleventsdingtalk",
                 "host": self.http.url("/dingtalk/robot/send"),
                 "password": receiver.ROBOT_TOKEN,
                 "extra": {"secret": receiver.ROBOT_SECRET},

@@ -138,7 +138,7 @@ def option_default(name: str) -> str:
 def _connection_types() -> list[dict[str, Any]]:
     return [
         {
-            "connection-type": "ml_events",
+            "connection-type": "mlevents",
             "hook-name": "ML Events",
             "hook-class-name": "ml_event_provider.hooks.ml_events.MlEventHook",
             "ui-field-behaviour": {
@@ -159,7 +159,7 @@ def _connection_types() -> list[dict[str, Any]]:
             },
         },
         {
-            "connection-type": "ml_events_webhook",
+            "connection-type": "mleventswebhook",
             "hook-name": "ML Events: Webhook",
             "hook-class-name": "ml_event_provider.hooks.webhook.WebhookHook",
             "ui-field-behaviour": {
@@ -196,7 +196,7 @@ def _connection_types() -> list[dict[str, Any]]:
             },
         },
         {
-            "connection-type": "ml_events_dingtalk",
+            "connection-type": "mleventsdingtalk",
             "hook-name": "ML Events: DingTalk robot",
             "hook-class-name": "ml_event_provider.hooks.dingtalk.DingTalkHook",
             "ui-field-behaviour": {
@@ -228,7 +228,7 @@ def _connection_types() -> list[dict[str, Any]]:
             },
         },
         {
-            "connection-type": "ml_events_mlflow",
+            "connection-type": "mleventsmlflow",
             "hook-name": "ML Events: MLflow registry",
             "hook-class-name": "ml_event_provider.hooks.mlflow.MLflowHook",
             "ui-field-behaviour": {
@@ -245,8 +245,32 @@ def _connection_types() -> list[dict[str, Any]]:
     ]
 
 
+#: By a connection type's former name: the type, and the hook of connections that still bear it.
+FORMER_TYPES = {
+    "ml_events": ("mlevents", "FormerMlEventHook"),
+    "ml_events_webhook": ("mleventswebhook", "FormerWebhookHook"),
+    "ml_events_dingtalk": ("mleventsdingtalk", "FormerDingTalkHook"),
+    "ml_events_mlflow": ("mleventsmlflow", "FormerMLflowHook"),
+}
+
+
+def _former_types(types: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The types again under their former names, so that Airflow shows and tests such connections as before."""
+    by_name = {one["connection-type"]: one for one in types}
+    return [
+        {
+            **by_name[name],
+            "connection-type": former,
+            "hook-name": f"{by_name[name]['hook-name']} (former name)",
+            "hook-class-name": f"ml_event_provider.hooks.former_types.{hook}",
+        }
+        for former, (name, hook) in FORMER_TYPES.items()
+    ]
+
+
 def get_provider_info() -> dict[str, Any]:
     """The provider's metadata (entry point ``apache_airflow_provider``)."""
+    types = _connection_types()
     return {
         "package-name": "airflow-provider-ml-events",
         "name": _NAME,
@@ -274,7 +298,7 @@ def get_provider_info() -> dict[str, Any]:
             },
         ],
         "notifications": ["ml_event_provider.notifications.ml_events.MlEventNotifier"],
-        "connection-types": _connection_types(),
+        "connection-types": [*types, *_former_types(types)],
         "config": {
             "ml_events": {
                 "description": "Capture, delivery and retention of ML events.",

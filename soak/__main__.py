@@ -107,7 +107,7 @@ def _options(targets: list[str], port: int, folder: Path) -> dict[str, str]:
     def connection(target: str) -> str:
         to = unused if target == "bad_closed" else port
         return json.dumps(
-            {"conn_type": "ml_events_webhook", "host": f"http://127.0.0.1:{to}/{target}", "password": SECRET}
+            {"conn_type": "mleventswebhook", "host": f"http://127.0.0.1:{to}/{target}", "password": SECRET}
         )
 
     return {

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import Depends, FastAPI, HTTPException, Request, status
 from fastapi.responses import JSONResponse
 
@@ -11,7 +9,7 @@ from ml_event_provider import __version__
 from ml_event_provider.api import alerts, health, ingest, rules, silences
 from ml_event_provider.api.security import caller, meant_by_the_user
 from ml_event_provider.exceptions import InvalidEvent, InvalidRule, NotFound
-from ml_event_provider.store.engine import worth_retrying
+from ml_event_provider.store.engine import schema_differs, worth_retrying
 
 
 def storable_address(request: Request) -> None:
@@ -48,10 +46,15 @@ def create_app() -> FastAPI:
 
     @app.exception_handler(Exception)
     async def unexpected(_: Request, error: Exception) -> JSONResponse:
-        answer: dict[str, Any] = {"detail": "internal error; see the API server's log"}
         if worth_retrying(error):
-            answer = {"detail": "the database is busy or away; send the same again"}
-            return JSONResponse(answer, status_code=503, headers={"Retry-After": "1"})
-        return JSONResponse(answer, status_code=500)
+            return later("the database is busy or away; send the same again", seconds=1)
+        if schema_differs(error):
+            return later("the tables of ML events are of another version: run `airflow db migrate`", seconds=60)
+        return JSONResponse({"detail": "internal error; see the API server's log"}, status_code=500)
 
     return app
+
+
+def later(words: str, *, seconds: int) -> JSONResponse:
+    """The answer that the same request may succeed some seconds later."""
+    return JSONResponse({"detail": words}, status_code=503, headers={"Retry-After": str(seconds)})

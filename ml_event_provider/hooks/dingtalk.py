@@ -1,4 +1,4 @@
-"""The hook of connections of type ``ml_events_dingtalk``."""
+"""The hook of connections of type ``mleventsdingtalk``."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ class DingTalkHook(TargetHook):
     """Sends to a DingTalk custom robot; see :mod:`ml_event_provider.targets.dingtalk`."""
 
     default_conn_name: ClassVar[str] = "ml_events_dingtalk_default"
-    conn_type: ClassVar[str] = "ml_events_dingtalk"
+    conn_type: ClassVar[str] = "mleventsdingtalk"
     hook_name: ClassVar[str] = "ML Events: DingTalk robot"

@@ -31,7 +31,7 @@ _foreign_key = False
 class MlEventHook(BaseHook):
     """Hands events over to the ingest endpoint of the API server.
 
-    The connection ``ml_events_conn_id`` (type ``ml_events``) gives address and credentials. On a machine that
+    The connection ``ml_events_conn_id`` (type ``mlevents``) gives address and credentials. On a machine that
     holds ``[api_auth] jwt_secret`` and has no connection of the default's name in its environment, a
     short-lived service token is minted instead: looking a connection up costs a task process 7 to 12 ms,
     which is longer than the hand-over itself. Any other ``ml_events_conn_id`` is always looked up.
@@ -39,7 +39,7 @@ class MlEventHook(BaseHook):
 
     conn_name_attr = "ml_events_conn_id"
     default_conn_name = "ml_events_default"
-    conn_type = "ml_events"
+    conn_type = "mlevents"
     hook_name = "ML Events"
 
     def __init__(self, ml_events_conn_id: str | None = None, *, seconds: float | None = None) -> None:

@@ -29,14 +29,14 @@ class MLflowHook(BaseHook):
 
     Every method that fails raises ``RegistryError`` with MLflow's own words.
 
-    :param mlflow_conn_id: a connection of type ``ml_events_mlflow``: the server's URL as host, login and
+    :param mlflow_conn_id: a connection of type ``mleventsmlflow``: the server's URL as host, login and
         password, or a password alone as bearer token.
     :param timeout: the longest wait for one answer, in seconds.
     """
 
     conn_name_attr = "mlflow_conn_id"
     default_conn_name = "mlflow_default"
-    conn_type = "ml_events_mlflow"
+    conn_type = "mleventsmlflow"
     hook_name = "ML Events: MLflow registry"
 
     def __init__(self, mlflow_conn_id: str = default_conn_name, *, timeout: float = 30.0) -> None:

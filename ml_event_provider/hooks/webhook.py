@@ -1,4 +1,4 @@
-"""The hook of connections of type ``ml_events_webhook``."""
+"""The hook of connections of type ``mleventswebhook``."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ class WebhookHook(TargetHook):
     """Posts signed messages to a URL; see :mod:`ml_event_provider.targets.webhook`."""
 
     default_conn_name: ClassVar[str] = "ml_events_webhook_default"
-    conn_type: ClassVar[str] = "ml_events_webhook"
+    conn_type: ClassVar[str] = "mleventswebhook"
     hook_name: ClassVar[str] = "ML Events: Webhook"

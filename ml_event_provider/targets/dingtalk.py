@@ -75,7 +75,7 @@ class DingTalkTarget:
     :param pace: what keeps each robot's rate.
     """
 
-    connection_types: tuple[str, ...] = ("ml_events_dingtalk",)
+    connection_types: tuple[str, ...] = ("mleventsdingtalk", "ml_events_dingtalk")
     channel = "dingtalk"
     capabilities = Capabilities(dialect="markdown", max_title_bytes=200, max_body_bytes=16_000)
     caller_options: frozenset[str] = frozenset({"at_mobiles", "at_user_ids", "at_all", "message_type"})

@@ -54,7 +54,7 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 class WebhookTarget:
     """Posts to any URL.
 
-    In connections of type ``ml_events_webhook`` the password is the signing secret. In those of type ``http``
+    In connections of type ``mleventswebhook`` the password is the signing secret. In those of type ``http``
     login and password are HTTP's basic authentication, the secret is the extra ``signing_secret``, and
     further extras are headers, as for ``HttpHook``. The rule's option ``endpoint`` names what lies below
     the URL's path.
@@ -62,7 +62,7 @@ class WebhookTarget:
     :param now: the time in seconds since 1970.
     """
 
-    connection_types: tuple[str, ...] = ("ml_events_webhook", "http")
+    connection_types: tuple[str, ...] = ("mleventswebhook", "ml_events_webhook", "http")
     channel = "webhook"
     capabilities = Capabilities(dialect="json", max_title_bytes=1024, max_body_bytes=64_000)
     caller_options: frozenset[str] = frozenset()

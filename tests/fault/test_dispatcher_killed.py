@@ -47,7 +47,7 @@ def test_every_event_arrives_under_one_id_however_often_dispatchers_are_killed(a
 
     with Receiver() as inbox:
         connection = {
-            "conn_type": "ml_events_webhook",
+            "conn_type": "mleventswebhook",
             "host": inbox.url("/webhook"),
             "password": WEBHOOK_SECRET,
         }

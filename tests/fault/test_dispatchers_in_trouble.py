@@ -52,7 +52,7 @@ def inbox(gate: Gate) -> Iterator[Receiver]:
 
 
 def connections(inbox: Receiver, *names: str) -> dict[str, str]:
-    document = {"conn_type": "ml_events_webhook", "host": inbox.url("/webhook"), "password": WEBHOOK_SECRET}
+    document = {"conn_type": "mleventswebhook", "host": inbox.url("/webhook"), "password": WEBHOOK_SECRET}
     return {f"AIRFLOW_CONN_{name.upper()}": json.dumps(document) for name in names}
 
 

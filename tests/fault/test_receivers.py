@@ -22,7 +22,7 @@ pytestmark = pytest.mark.fault
 def inbox(monkeypatch):
     with Receiver() as receiver:
         connection = {
-            "conn_type": "ml_events_webhook",
+            "conn_type": "mleventswebhook",
             "host": receiver.url("/webhook"),
             "password": WEBHOOK_SECRET,
         }

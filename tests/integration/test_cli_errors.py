@@ -12,10 +12,13 @@ from sqlalchemy import Engine, text
 from ml_event_provider import __version__
 from ml_event_provider.store.engine import transaction
 from tests.conftest import configure_airflow
+from tests.integration.callers import user
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from fastapi.testclient import TestClient
 
     from tests.integration.conftest import Command, File, Said
 
@@ -101,6 +104,17 @@ def test_health_names_the_migration(ml_events: Command) -> None:
         "notices": [],
         "migration": "0002",
     }
+
+
+@pytest.mark.usefixtures("older")
+def test_the_api_names_the_migration_too(client: TestClient) -> None:
+    answer = client.get("/ml-events/v1/health", headers=user("ADMIN"))
+    assert (answer.status_code, answer.json()["problems"]) == (503, [OLDER])
+    document = {"specversion": "1.0", "id": "1", "source": "/tests", "type": "x.y"}
+    headers = {**user("ADMIN"), "Content-Type": "application/cloudevents+json"}
+    answer = client.post("/ml-events/v1/events", json=document, headers=headers)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "60")
+    assert "run `airflow db migrate`" in answer.json()["detail"]
 
 
 def test_health_of_tables_of_a_newer_version_says_so(ml_events: Command, at: Any) -> None:

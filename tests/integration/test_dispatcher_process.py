@@ -69,7 +69,7 @@ class Inbox(Receiver):
 @pytest.fixture
 def inbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Inbox]:
     with Inbox() as inbox:
-        document = {"conn_type": "ml_events_webhook", "host": inbox.url("/webhook"), "password": WEBHOOK_SECRET}
+        document = {"conn_type": "mleventswebhook", "host": inbox.url("/webhook"), "password": WEBHOOK_SECRET}
         monkeypatch.setenv("AIRFLOW_CONN_INBOX", json.dumps(document))
         yield inbox
 

@@ -117,7 +117,7 @@ def model() -> str:
 def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """Define an Airflow connection by an environment variable; returns its id."""
 
-    def define(host: str, conn_id: str = "mlflow_default", conn_type: str = "ml_events_mlflow", **more: str) -> str:
+    def define(host: str, conn_id: str = "mlflow_default", conn_type: str = "mleventsmlflow", **more: str) -> str:
         value = json.dumps({"conn_type": conn_type, "host": host, **more})
         monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", value)
         return conn_id

@@ -101,7 +101,7 @@ def make_lab(home: Path, inbox: Receiver, *, database: str = "", path: str = "")
         path=path,
         options={
             "AIRFLOW_CONN_INBOX": json.dumps(
-                {"conn_type": "ml_events_webhook", "host": inbox.url("/webhook"), "password": SECRET}
+                {"conn_type": "mleventswebhook", "host": inbox.url("/webhook"), "password": SECRET}
             ),
             "AIRFLOW__ML_EVENTS__RECONCILE_SECONDS": "2",
             "AIRFLOW__ML_EVENTS__RECONCILE_GRACE_SECONDS": "5",

@@ -169,7 +169,7 @@ def test_targets_get_it_at_once_without_a_rule(
 
 def test_another_connection_is_used_where_one_is_named(peer: IngestPeer, monkeypatch: pytest.MonkeyPatch) -> None:
     peer.valid.add("api-token")
-    document = {"conn_type": "ml_events", "host": peer.url, "password": "api-token"}
+    document = {"conn_type": "mlevents", "host": peer.url, "password": "api-token"}
     monkeypatch.setenv("AIRFLOW_CONN_ELSEWHERE", json.dumps(document))
     callbacks.on_failure_callback(conn_id="elsewhere")(task_context())
     assert peer.asked[0].authorization == "Bearer api-token"

@@ -49,7 +49,7 @@ def target(*types: str) -> Any:
 
 @pytest.mark.usefixtures("manager")
 def test_what_is_built_in() -> None:
-    assert {"ml_events_webhook", "ml_events_dingtalk", "slackwebhook", "smtp"} <= set(extensions.targets())
+    assert {"mleventswebhook", "mleventsdingtalk", "slackwebhook", "smtp"} <= set(extensions.targets())
     assert set(extensions.registries()) == {"mlflow"}
     assert extensions.template_directories() == ()
 
@@ -57,12 +57,12 @@ def test_what_is_built_in() -> None:
 def test_a_plugins_target_replaces_a_built_in_one_and_adds_others(manager: pluggy.PluginManager) -> None:
     built_in = set(extensions.targets())
     extensions.targets.cache_clear()
-    theirs = target("ml_events_webhook", "pager")
+    theirs = target("mleventswebhook", "pager")
     manager.register(plugin(ml_event_targets=[theirs]))
-    assert extensions.target_for("ml_events_webhook") is theirs
+    assert extensions.target_for("mleventswebhook") is theirs
     assert extensions.target_for("pager") is theirs
     assert set(extensions.targets()) == built_in | {"pager"}
-    assert extensions.target_for("ml_events_dingtalk").channel == "dingtalk"
+    assert extensions.target_for("mleventsdingtalk").channel == "dingtalk"
 
 
 def test_the_plugin_registered_last_goes_first(manager: pluggy.PluginManager) -> None:
@@ -98,7 +98,7 @@ def test_an_unknown_connection_type_is_named_beside_those_there_are(kind: str | 
     with pytest.raises(UnknownTarget) as raised:
         extensions.target_for(kind)
     assert f"no target serves connections of type {kind!r}; there are: " in str(raised.value)
-    assert "ml_events_dingtalk, ml_events_webhook" in str(raised.value)
+    assert "mleventsdingtalk, mleventswebhook" in str(raised.value)
 
 
 @pytest.mark.usefixtures("manager")

@@ -68,7 +68,7 @@ class Inbox:
 
 
 def connect(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
-    connection = {"conn_type": "ml_events", "host": url, "password": "token"}
+    connection = {"conn_type": "mlevents", "host": url, "password": "token"}
     monkeypatch.setenv("AIRFLOW_CONN_ML_EVENTS_DEFAULT", json.dumps(connection))
 
 

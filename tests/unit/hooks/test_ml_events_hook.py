@@ -54,7 +54,7 @@ def peer(monkeypatch: pytest.MonkeyPatch) -> Iterator[IngestPeer]:
 
 
 def connect(monkeypatch: pytest.MonkeyPatch, name: str = "ml_events_default", **fields: Any) -> None:
-    document = {"conn_type": "ml_events", **fields}
+    document = {"conn_type": "mlevents", **fields}
     monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(document))
 
 
@@ -453,7 +453,7 @@ def test_a_key_that_the_api_server_does_not_know_falls_back_to_the_connection(
     monkeypatch.setattr(ml_events, "_foreign_key", False)
     monkeypatch.setattr("ml_event_provider.hooks.ingest.mint_token", lambda: "minted-with-another-key")
     connection = SimpleNamespace(
-        host=peer.url, schema=None, port=None, login="", password="t", extra_dejson={}, conn_type="ml_events"
+        host=peer.url, schema=None, port=None, login="", password="t", extra_dejson={}, conn_type="mlevents"
     )
     monkeypatch.setattr(MlEventHook, "get_connection", lambda self, name: connection)
     peer.valid.add("t")

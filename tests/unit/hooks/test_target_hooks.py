@@ -55,26 +55,26 @@ def webhook_fields(receiver: Receiver) -> dict[str, Any]:
 
 
 def test_the_webhook_hook_sends_a_signed_message(connect: Callable[..., str], receiver: Receiver) -> None:
-    hook = WebhookHook(connect("ml_events_webhook", **webhook_fields(receiver)))
+    hook = WebhookHook(connect("mleventswebhook", **webhook_fields(receiver)))
     assert hook.send(sample_message()).outcome is Outcome.DELIVERED
     assert receiver.requests[0].verified
 
 
 def test_the_dingtalk_hook_sends_a_signed_message(connect: Callable[..., str], receiver: Receiver) -> None:
     fields = {"host": receiver.url("/dingtalk/robot/send"), "password": ROBOT_TOKEN}
-    hook = DingTalkHook(connect("ml_events_dingtalk", **fields, extra={"secret": ROBOT_SECRET}))
+    hook = DingTalkHook(connect("mleventsdingtalk", **fields, extra={"secret": ROBOT_SECRET}))
     assert hook.send(sample_message()).code == "errcode 0"
     assert receiver.requests[0].verified
 
 
 def test_test_connection_says_what_the_remote_said(connect: Callable[..., str], receiver: Receiver) -> None:
     fields = webhook_fields(receiver)
-    assert WebhookHook(connect("ml_events_webhook", **fields)).test_connection() == (True, "HTTP 200: OK")
+    assert WebhookHook(connect("mleventswebhook", **fields)).test_connection() == (True, "HTTP 200: OK")
     wrong = {**fields, "password": "whsec_" + "QUJD" * 10}
-    working, words = WebhookHook(connect("ml_events_webhook", **wrong)).test_connection()
+    working, words = WebhookHook(connect("mleventswebhook", **wrong)).test_connection()
     assert (working, words) == (False, "HTTP 401: No matching signature found")
     working, words = WebhookHook(
-        connect("ml_events_webhook", host=f"http://127.0.0.1:{closed_port()}/x")
+        connect("mleventswebhook", host=f"http://127.0.0.1:{closed_port()}/x")
     ).test_connection()
     assert working is False
     assert words.startswith("connection refused: ")
@@ -85,7 +85,7 @@ def test_a_forbidden_address_fails_the_test_with_what_to_do(
 ) -> None:
     monkeypatch.setenv("AIRFLOW__ML_EVENTS__ALLOWED_HOSTS", "")
     config.forget()
-    hook = WebhookHook(connect("ml_events_webhook", **webhook_fields(receiver)))
+    hook = WebhookHook(connect("mleventswebhook", **webhook_fields(receiver)))
     working, words = hook.test_connection()
     assert working is False
     assert "[ml_events] allowed_hosts" in words
@@ -128,13 +128,13 @@ def test_every_field_of_the_form_changes_what_is_sent(
 ) -> None:
     """A field that is shown but not read would be a promise not kept."""
     values = {
-        "ml_events_webhook": {
+        "mleventswebhook": {
             "format": "cloudevents-structured",
             "previous_secret": "whsec_" + "QUJD" * 10,
             "headers": '{"X-Team": "ml"}',
             "bearer_token": "bearer-0123456789",
         },
-        "ml_events_dingtalk": {
+        "mleventsdingtalk": {
             "secret": ROBOT_SECRET,
             "keywords": "unusual-word",
             "message_type": "text",

@@ -27,7 +27,7 @@ PASSWORD = "s3cret-pa55"
 
 def connection(host: str | None, **more: Any) -> Any:
     empty = {"schema": None, "login": None, "password": None, "port": None}
-    return SimpleNamespace(conn_id="mlflow_default", conn_type="ml_events_mlflow", host=host, **{**empty, **more})
+    return SimpleNamespace(conn_id="mlflow_default", conn_type="mleventsmlflow", host=host, **{**empty, **more})
 
 
 @pytest.fixture

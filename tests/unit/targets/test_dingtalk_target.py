@@ -37,7 +37,7 @@ def target(network: Network, clock: Clock) -> DingTalkTarget:
 
 def connection(receiver: Receiver, **extra: Any) -> SampleConnection:
     return SampleConnection(
-        conn_type="ml_events_dingtalk",
+        conn_type="mleventsdingtalk",
         host=receiver.url("/dingtalk/robot/send"),
         password=ROBOT_TOKEN,
         extra={"secret": ROBOT_SECRET, **extra},

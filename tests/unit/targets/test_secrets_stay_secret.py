@@ -83,7 +83,7 @@ def connections(port: int) -> dict[str, tuple[type[Any], SampleConnection]]:
         "webhook": (
             WebhookTarget,
             SampleConnection(
-                conn_type="ml_events_webhook",
+                conn_type="mleventswebhook",
                 host=f"{base}/webhook/{PATH}?token={quote(TOKEN)}",
                 password=f"whsec_{KEY}",
                 extra={"previous_secret": f"whsec_{OLD_KEY}", "bearer_token": BEARER},
@@ -102,7 +102,7 @@ def connections(port: int) -> dict[str, tuple[type[Any], SampleConnection]]:
         "dingtalk": (
             DingTalkTarget,
             SampleConnection(
-                conn_type="ml_events_dingtalk",
+                conn_type="mleventsdingtalk",
                 host=f"{base}/dingtalk/robot/send",
                 password=TOKEN,
                 extra={"secret": PASSWORD},

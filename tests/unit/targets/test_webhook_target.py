@@ -25,7 +25,7 @@ def target(network: Network) -> WebhookTarget:
 
 def connection(receiver: Receiver, path: str = "/webhook", **changes: Any) -> SampleConnection:
     fields: dict[str, Any] = {"host": receiver.url(path), "password": WEBHOOK_SECRET}
-    return SampleConnection(conn_type="ml_events_webhook", **{**fields, **changes})
+    return SampleConnection(conn_type="mleventswebhook", **{**fields, **changes})
 
 
 def test_the_signature_is_that_of_the_standards_example() -> None:

@@ -23,11 +23,17 @@ from lab.postgres import postgres
 
 WORKSPACES = 50
 
+#: Matches until it is killed; says by a file that it has compiled all rules.
 MATCH = """
 import sys
+from pathlib import Path
 from ml_event_provider.dispatch.loop import Signals
 from ml_event_provider.dispatch.rounds import Rounds
-Rounds().run(Signals(), poll=0.05)
+rounds = Rounds()
+while rounds.round():
+    pass
+Path(sys.argv[1]).touch()
+rounds.run(Signals(), poll=0.05)
 """
 
 
@@ -77,13 +83,15 @@ def _row(airflow: Airflow, dispatchers: int, flood: int, seconds: float) -> str:
     with engine().begin() as connection:
         for table in ("event", "notification", "delivery", "decision", "state"):
             connection.execute(text(f"TRUNCATE ml_event_{table}"))
+    signs = [Path(airflow.environment["AIRFLOW_HOME"]) / f"ready-{os.urandom(4).hex()}" for _ in range(dispatchers)]
     processes = [
-        subprocess.Popen([sys.executable, "-c", MATCH], env=airflow.environment, stdout=subprocess.DEVNULL)
-        for _ in range(dispatchers)
+        subprocess.Popen([sys.executable, "-c", MATCH, str(sign)], env=airflow.environment, stdout=subprocess.DEVNULL)
+        for sign in signs
     ]
     stopping = threading.Event()
     try:
-        time.sleep(8)
+        while not all(sign.exists() for sign in signs):
+            time.sleep(0.1)
         flooding = threading.Thread(target=_flood, args=(flood, stopping))
         flooding.start()
         found = _latencies(seconds, stopping)

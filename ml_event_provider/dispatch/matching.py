@@ -73,7 +73,7 @@ class Rotation:
                 break
             start = self._clock()
             try:
-                made = self._round(workspace, limit, start + seconds, now)
+                made = self._round(workspace, limit, seconds, now)
             except Exception as error:
                 if failure is not None:
                     log.exception("Matching workspace %s failed", workspace)
@@ -92,6 +92,7 @@ class Rotation:
             moment = now(connection)
             found = unmatched.workspaces(connection)
             found |= states.workspaces(connection, due_by=moment.timestamp())
+            busy = frozenset(found)
             found |= self.rules.to_note(connection)
             new = sorted(found - self._lockable)
             cursors.ensure(connection, [states.lock_of(name) for name in new], now=moment)
@@ -101,18 +102,15 @@ class Rotation:
         for name in found - self._active:
             self._used[name] = max(self._used.get(name, 0.0), least - seconds)
         self._active = found
-        return sorted(found, key=lambda name: (self._used[name], name))
+        # Where nothing waits but that rules are compiled, there is time.
+        return sorted(found, key=lambda name: (name not in busy, self._used[name], name))
 
-    def _round(self, workspace: str, limit: int, until: float, now: Callable[[Any], datetime]) -> Matched:
+    def _round(self, workspace: str, limit: int, seconds: float, now: Callable[[Any], datetime]) -> Matched:
         """Match some events of a workspace and do what is due there; nothing where another dispatcher is at it.
 
         Taking the events, changing what rules remember and creating deliveries is one transaction: whoever is killed
         in between has done nothing.
         """
-
-        def go_on() -> bool:
-            return self._clock() < until
-
         with transaction() as connection:
             moment = now(connection)
             if not cursors.lock(connection, states.lock_of(workspace), now=moment, wait=False):
@@ -121,6 +119,12 @@ class Rotation:
             compiled = self.rules.of(connection, workspace)
             to_note = self.rules.is_to_note(workspace)
             batch = Batch(connection, workspace, compiled, moment)
+            # Rules that are compiled for the first time leave some for the events all the same.
+            until = self._clock() + seconds
+
+            def go_on() -> bool:
+                return self._clock() < until
+
             if to_note:
                 batch.forget_others()
             taken, drained = batch.take(limit, go_on)

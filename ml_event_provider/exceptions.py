@@ -19,6 +19,10 @@ class TemplateProblem(MlEventError, ValueError):
     """A template cannot be found, parsed or rendered within its limits."""
 
 
+class LimitReached(TemplateProblem):
+    """A template wants more time, room or steps than one may have."""
+
+
 class HandOverError(MlEventError, RuntimeError):
     """Events could not be handed over to the ingest endpoint within the time allowed."""
 

@@ -10,22 +10,24 @@ from datetime import timedelta
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from ml_event_provider import config, extensions
+from ml_event_provider import config, extensions, troubles
 from ml_event_provider.dispatch.actions import perform
+from ml_event_provider.dispatch.composing import body_template, compose
 from ml_event_provider.exceptions import LookUpFailed, TemplateProblem, UnknownTarget
 from ml_event_provider.messages import Renderer
-from ml_event_provider.messages.about import About
+from ml_event_provider.messages.memory import LEFT_OUT
 from ml_event_provider.store.breakers import Heard
 from ml_event_provider.store.engine import utc_now
 from ml_event_provider.store.schema import DeliveryState
 from ml_event_provider.store.settlements import Settlement
-from ml_event_provider.targets import Message, Outcome, Result
+from ml_event_provider.targets import Outcome, Result
 from ml_event_provider.targets.secrets import Mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from ml_event_provider.dispatch.composing import Composed
     from ml_event_provider.dispatch.connections import Connections
     from ml_event_provider.dispatch.retry import RetryPolicy
     from ml_event_provider.store.deliveries import Delivery
@@ -100,60 +102,18 @@ class Sender:
                 workspace=delivery.workspace,
                 hops=int(delivery.action["hops"]),
             )
-        connection = self._connections.get(delivery.conn_id, delivery.workspace)
+        connection = self._connections.held(delivery.conn_id, delivery.workspace)
         target = extensions.target_for(connection.conn_type)
-        about = About(
-            kind=delivery.kind,
-            id=delivery.alert_id,
-            members=delivery.members,
-            facts=delivery.facts,
-            others=tuple(one.event for one in delivery.others),
-        )
-        rendered = self._renderer.render(
-            event,
-            channel=target.channel,
-            dialect=target.capabilities.dialect,
-            max_title_bytes=target.capabilities.max_title_bytes,
-            max_body_bytes=target.capabilities.max_body_bytes,
-            rule=delivery.rule,
-            severity=delivery.severity,
-            template=delivery.template,
-            options=delivery.options,
-            about=about,
-        )
-        for problem in rendered.problems:
-            log.warning("Delivery %s: %s", delivery.id, problem)
-        parts = dict(rendered.parts)
-        source = delivery.options.get("body_template") or connection.extra_dejson.get("body_template")
-        if source and target.capabilities.dialect == "json":
-            try:
-                parts["json"] = self._renderer.render_json(
-                    str(source),
-                    event,
-                    rule=delivery.rule,
-                    severity=delivery.severity,
-                    options=delivery.options,
-                    about=about,
-                )
-            except TemplateProblem as problem:
-                # The receiver expects the user's own shape, so no other body will do: mend it, then send again.
-                return Result.refused("template", Mask(connection, str(source))(str(problem)))
-        message = Message(
-            delivery_id=delivery.id,
-            event=event,
-            title=rendered.title,
-            body=rendered.body,
-            parts=parts,
-            rule=delivery.rule,
-            severity=delivery.severity,
-            options=delivery.options,
-            run_url=str(event.data.get("url") or ""),
-            log_url=str(event.data.get("log_url") or ""),
-            about=about,
-        )
+        try:
+            composed = compose(delivery, event, target=target, connection=connection, renderer=self._renderer)
+        except TemplateProblem as problem:
+            # The receiver expects the user's own shape, so no other body will do: mend it, then send again.
+            return Result.refused("template", Mask(connection, body_template(connection, delivery))(str(problem)))
+        _complain(delivery, composed)
         if not in_time():
             raise TooLateError
-        return target.send(connection, message, timeout=self._timeout)
+        result = target.send(connection, composed.message, timeout=self._timeout)
+        return _with_warning(result, composed.unused)
 
     def _settlement(self, delivery: Delivery, result: Result, started_at: datetime, milliseconds: int) -> Settlement:
         number = delivery.attempts + (1 if result.attempted else 0)
@@ -184,6 +144,21 @@ class Sender:
             next_attempt_at=self._now() + timedelta(seconds=wait),
             options=_without_reached(delivery.options, result),
         )
+
+
+def _complain(delivery: Delivery, composed: Composed) -> None:
+    for problem in composed.problems:
+        if problem.endswith(LEFT_OUT):
+            troubles.tell(log, "A template is left out", TemplateProblem(problem))
+        else:
+            log.warning("Delivery %s: %s", delivery.id, problem)
+
+
+def _with_warning(result: Result, warning: str) -> Result:
+    """The result with what was wrong with the message's template, so that who looks at the delivery sees it."""
+    if not warning or not isinstance(result, Result):
+        return result
+    return replace(result, reason=f"{result.reason}; {warning}".removeprefix("; "))
 
 
 def checked(result: Result) -> Result:

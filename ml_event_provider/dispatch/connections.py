@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, cast
 
+from ml_event_provider.connection import held
 from ml_event_provider.exceptions import LookUpFailed, UnknownTarget
 from ml_event_provider.store import airflow_tables
 from ml_event_provider.store.engine import transaction, worth_retrying
@@ -83,6 +84,7 @@ class Connections:
         self._clock = clock
         self._look_up = look_up
         self._known: dict[tuple[str, str], tuple[float, Connection]] = {}
+        self._held: dict[tuple[str, str], tuple[Connection, Connection]] = {}
 
     def get(self, conn_id: str, workspace: str) -> Connection:
         """The connection of that id for a workspace.
@@ -101,3 +103,15 @@ class Connections:
             raise
         self._known[key] = (self._clock() + CONNECTION_SECONDS, connection)
         return connection
+
+    def held(self, conn_id: str, workspace: str) -> Connection:
+        """:meth:`get`, decrypted and parsed once and not at each reading.
+
+        :raises UnknownTarget: if there is none.
+        :raises LookUpFailed: if that cannot be said at present.
+        """
+        connection = self.get(conn_id, workspace)
+        known = self._held.get((workspace, conn_id))
+        if known is None or known[0] is not connection:
+            known = self._held[workspace, conn_id] = (connection, held(connection))
+        return known[1]

@@ -8,6 +8,7 @@ the message.
 from __future__ import annotations
 
 import json
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from jinja2 import Undefined
@@ -17,6 +18,10 @@ from ml_event_provider.messages.plain import ABSENT, clean, inline, one_line, te
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+
+
+#: Texts up to this many characters are remembered in their written form.
+_SHORT = 120
 
 
 class Written(str):
@@ -60,7 +65,16 @@ class Dialect:
             return value
         if value is None or isinstance(value, Undefined):
             return Written(ABSENT)
-        return Written(self.escape(inline(text_of(value))))
+        text = text_of(value)
+        return self._short(text) if len(text) <= _SHORT else self._line(text)
+
+    def _line(self, text: str) -> Written:
+        return Written(self.escape(inline(text)))
+
+    @cached_property
+    def _short(self) -> Callable[[str], Written]:
+        """:meth:`_line` of labels, names and words, of which most come again in the next message."""
+        return lru_cache(maxsize=2048)(self._line)
 
     def bold(self, value: Any) -> Written:
         """Bold text."""

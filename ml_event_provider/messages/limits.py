@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from types import NoneType
 from typing import Any
 
-from ml_event_provider.exceptions import TemplateProblem
+from ml_event_provider.exceptions import LimitReached, TemplateProblem
 from ml_event_provider.messages.plain import text_of
 
 MAX_STEPS = 100_000
@@ -19,36 +20,64 @@ MAX_RANGE = 10_000
 #: Characters in a text; items and characters in a container, counted as often as they would be printed.
 MAX_SIZE = 1_000_000
 MAX_INTEGER_BITS = 4096
-#: A template's source, in characters.
+#: The clock is read so often: a step takes about a microsecond, the clock half of one.
+_STEPS_BETWEEN_LOOKS = 100
+_CONTAINERS = (list, tuple, set, frozenset)
+_WEIGHED = (str, list, tuple, dict)
+#: What needs no slow question whether it is a mapping.
+_ATOMS = (int, float, NoneType, *_CONTAINERS)
+#: Characters that cost no step.
+_NOTHING_MUCH = 1000
+#: A template's source, and what of it stands between braces, in characters. Compiling takes a millisecond for each 100
+#: characters of that, and is done once.
 MAX_SOURCE = 200_000
+MAX_CODE = 30_000
 
 
 @dataclass(slots=True)
 class Budget:
-    """What one rendering may use, and what it noticed."""
+    """What one rendering may use, and what it noticed.
+
+    ``seconds`` are of processor time of this thread: one that waits while others work is not slow.
+    """
 
     seconds: float
-    clock: Callable[[], float] = time.monotonic
+    clock: Callable[[], float] = time.thread_time
     #: Show missing values as a dash and do not report them (the built-in templates).
     lenient: bool = False
     missing: dict[str, None] = field(default_factory=dict)
     steps: int = 0
+    #: At how many steps the clock is read again.
+    looks_at: int = _STEPS_BETWEEN_LOOKS
     deadline: float = 0.0
 
     def __post_init__(self) -> None:
         self.deadline = self.clock() + self.seconds
 
+    @contextmanager
+    def uncounted(self) -> Iterator[None]:
+        """For what is done once and not in each message: the time that it takes is given back."""
+        before = self.clock()
+        try:
+            yield
+        finally:
+            self.deadline += self.clock() - before
+
     def step(self, count: int = 1) -> None:
         """Count work.
 
-        :raises TemplateProblem: if it is too much, or has taken too long.
+        :raises LimitReached: if it is too much, or has taken too long.
         """
-        before = self.steps
         self.steps += count
+        if self.steps >= self.looks_at:
+            self._look()
+
+    def _look(self) -> None:
         if self.steps > MAX_STEPS:
-            raise TemplateProblem(f"does more than {MAX_STEPS:,} steps: loop over fewer things")
-        if before >> 5 != self.steps >> 5 and self.clock() > self.deadline:
-            raise TemplateProblem(f"takes longer than {self.seconds:g} seconds: make it simpler")
+            raise LimitReached(f"does more than {MAX_STEPS:,} steps: loop over fewer things")
+        if self.clock() > self.deadline:
+            raise LimitReached(f"takes longer than {self.seconds:g} seconds: make it simpler")
+        self.looks_at = self.steps + _STEPS_BETWEEN_LOOKS
 
 
 BUDGET: ContextVar[Budget | None] = ContextVar("ml_event_message_budget", default=None)
@@ -82,9 +111,9 @@ def weight(value: Any, room: int = MAX_SIZE) -> int:
     """How much there is to print in a value; it stops counting soon after ``room``."""
     if isinstance(value, str):
         return len(value) + 1
-    if isinstance(value, Mapping):
+    if isinstance(value, dict) or (not isinstance(value, _ATOMS) and isinstance(value, Mapping)):
         value = value.items()
-    elif not isinstance(value, list | tuple | set | frozenset):
+    elif not isinstance(value, _CONTAINERS):
         return 1
     total = 1
     for item in value:
@@ -97,38 +126,41 @@ def weight(value: Any, room: int = MAX_SIZE) -> int:
 def check_size(size: int) -> None:
     """Refuse a text or container that is too large.
 
-    :raises TemplateProblem: if it is.
+    :raises LimitReached: if it is.
     """
     if size > MAX_SIZE:
-        raise TemplateProblem(f"makes a value of more than {MAX_SIZE:,} characters: make less of it")
+        raise LimitReached(f"makes a value of more than {MAX_SIZE:,} characters: make less of it")
 
 
 def checked(value: Any) -> Any:
     """``value``, if it is not too large.
 
-    :raises TemplateProblem: if it is.
+    :raises LimitReached: if it is.
     """
+    if isinstance(value, str) and len(value) < _NOTHING_MUCH:
+        # Nearly everything.
+        return value
     if isinstance(value, int):
         if value.bit_length() > MAX_INTEGER_BITS:
-            raise TemplateProblem(f"makes a number of more than {MAX_INTEGER_BITS} bits")
-    elif isinstance(value, str | list | tuple | Mapping):
+            raise LimitReached(f"makes a number of more than {MAX_INTEGER_BITS} bits")
+    elif isinstance(value, _WEIGHED) or (not isinstance(value, _ATOMS) and isinstance(value, Mapping)):
         found = weight(value)
         check_size(found)
-        if found > 1000:
-            step(found // 1000)
+        if found > _NOTHING_MUCH:
+            step(found // _NOTHING_MUCH)
     return value
 
 
 def check_operation(operator: str, left: Any, right: Any) -> None:
     """Refuse what would make very much of little before it does.
 
-    :raises TemplateProblem: if it would.
+    :raises LimitReached: if it would.
     """
     if operator == "%" and isinstance(left, str):
         raise TemplateProblem("uses '%' on a text: join texts with '~'")
     if operator == "**" and isinstance(left, int) and isinstance(right, int):
         if left.bit_length() * right > MAX_INTEGER_BITS:
-            raise TemplateProblem(f"makes a number of more than {MAX_INTEGER_BITS} bits")
+            raise LimitReached(f"makes a number of more than {MAX_INTEGER_BITS} bits")
     elif operator == "*":
         for values, count in ((left, right), (right, left)):
             if isinstance(values, str | list | tuple) and isinstance(count, int):
@@ -140,7 +172,7 @@ def bounded_range(*bounds: int) -> range:
     numbers = range(*bounds)
     # len() cannot tell the length of very long ranges.
     if numbers and (numbers[-1] - numbers[0]) // numbers.step >= MAX_RANGE:
-        raise TemplateProblem(f"range() of more than {MAX_RANGE:,} numbers: use fewer")
+        raise LimitReached(f"range() of more than {MAX_RANGE:,} numbers: use fewer")
     return numbers
 
 

@@ -52,13 +52,16 @@ def named(template: str, channel: str, dialect: str) -> tuple[str, ...]:
     return (f"{stem}.{channel}{SUFFIX}", f"{stem}.{dialect}{SUFFIX}", f"{stem}{SUFFIX}")
 
 
-class _Known:
+class Known:
     """What was seen on the disk since a moment."""
 
-    __slots__ = ("paths", "since", "unchanged")
+    __slots__ = ("blocks", "chosen", "paths", "since", "states", "unchanged")
 
     def __init__(self, since: float) -> None:
         self.since = since
+        self.chosen: dict[tuple[tuple[str, ...], bool], str | None] = {}
+        self.states: dict[str, tuple[str, int, int]] = {}
+        self.blocks: dict[tuple[str, str], bool] = {}
         self.paths: dict[str, str | None] = {}
         self.unchanged: set[tuple[str, int]] = set()
 
@@ -73,18 +76,42 @@ class Folders(BaseLoader):
         self.built_in = built_in_directory()
         self.directories = (*map(Path, directories), self.built_in)
         self.clock = clock
-        self._known = _Known(clock())
+        self._known = Known(clock())
 
     def path(self, name: str) -> str | None:
         """The file of that name, or nothing."""
-        paths = self._recent().paths
+        paths = self.recent().paths
         if name not in paths:
             paths[name] = self._find(name)
         return paths[name]
 
-    def _recent(self) -> _Known:
+    def first(self, names: tuple[str, ...], *, built_in: bool = False) -> str | None:
+        """The first of the names that has a file; with ``built_in``, among this package's own."""
+        chosen = self.recent().chosen
+        key = (names, built_in)
+        if key not in chosen:
+            looked_for = [BUILT_IN + name for name in names] if built_in else names
+            chosen[key] = next((name for name in looked_for if self.path(name)), None)
+        return chosen[key]
+
+    def state(self, name: str) -> tuple[str, int, int] | None:
+        """A file's path, time and size: what differs when it was changed."""
+        path = self.path(name)
+        if path is None:
+            return None
+        states = self.recent().states
+        if name not in states:
+            try:
+                found = os.stat(path)
+            except OSError:
+                return None
+            states[name] = (path, found.st_mtime_ns, found.st_size)
+        return states[name]
+
+    def recent(self) -> Known:
+        """What was seen on the disk within a second."""
         if self.clock() - self._known.since >= FRESH_SECONDS:
-            self._known = _Known(self.clock())
+            self._known = Known(self.clock())
         return self._known
 
     def _find(self, name: str) -> str | None:
@@ -120,7 +147,7 @@ class Folders(BaseLoader):
             raise TemplateProblem(f"cannot be read: {error}") from None
 
         def up_to_date() -> bool:
-            unchanged = self._recent().unchanged
+            unchanged = self.recent().unchanged
             if (template, changed.st_mtime_ns) not in unchanged:
                 try:
                     found = os.stat(path)

@@ -25,7 +25,7 @@ from jinja2.utils import Namespace
 from jinja2.visitor import NodeTransformer
 
 from ml_event_provider.events.model import Event
-from ml_event_provider.exceptions import TemplateProblem
+from ml_event_provider.exceptions import LimitReached, TemplateProblem
 from ml_event_provider.messages import limits
 from ml_event_provider.messages.about import About
 from ml_event_provider.messages.dialect import Dialect, Json, Written
@@ -93,6 +93,8 @@ _ALLOWED: tuple[tuple[Any, frozenset[str]], ...] = (
     (Event, frozenset(item.name for item in fields(Event))),
     (About, frozenset({*(item.name for item in fields(About)), "ordinary", "lines", "unnamed"})),
 )
+#: The kinds of which each template reads much.
+_READ: dict[type, frozenset[str]] = {kind: names for kind, names in _ALLOWED if kind in (Event, About)}
 #: Jinja's own objects: every attribute without an underscore.
 _OPEN = (LoopContext, Macro, BlockReference, Namespace, TemplateModule, Missing)
 
@@ -175,6 +177,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
             "namespace": Namespace,
             **dialect.globals(),
         }
+        #: The dialect's functions, which are safe to call and take no context.
+        self._own = frozenset(id(self.globals[name]) for name in dialect.functions)
 
     # What is written.
 
@@ -204,19 +208,25 @@ class Sandbox(ImmutableSandboxedEnvironment):
         for piece in pieces:
             length += len(piece)
             if length > self.max_output_bytes:
-                raise TemplateProblem(f"writes more than {self.max_output_bytes:,} bytes: write less")
+                raise LimitReached(f"writes more than {self.max_output_bytes:,} bytes: write less")
             found.append(piece)
         step(1 + length // 1000)
         return Written("".join(found))
 
     def joined(self, parts: tuple[Any, ...]) -> str:
         """The operator ``~``: data stays data; beside written text it is escaped first."""
-        if any(isinstance(part, Written) for part in parts):
-            return self.concat(self.written(part) for part in parts)
-        texts = [str(self._missing(part)) if isinstance(part, Missing) else text_of(checked(part)) for part in parts]
-        limits.check_size(sum(map(len, texts)))
-        step()
-        return "".join(texts)
+        texts: list[str] = []
+        for part in parts:
+            if isinstance(part, str):
+                if isinstance(part, Written):
+                    return self.concat(map(self.written, parts))
+                texts.append(part)
+            else:
+                texts.append(str(self._missing(part)) if isinstance(part, Missing) else text_of(checked(part)))
+        text = "".join(texts)
+        limits.check_size(len(text))
+        step(1 + len(text) // 1000)
+        return text
 
     def join(self, values: Any, separator: str = "", attribute: str | None = None) -> str:
         """Values, or a field of each, with a separator between."""
@@ -248,8 +258,11 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """``obj.attribute``: of an object of data, the field; a method only where there is no such field."""
-        if isinstance(obj, Mapping) and attribute in obj:
-            return obj[attribute]
+        if type(obj) is dict or isinstance(obj, Mapping):
+            if attribute in obj:
+                return obj[attribute]
+        elif attribute in _READ.get(type(obj), ()):
+            return getattr(obj, attribute)
         return super().getattr(obj, attribute)
 
     def unsafe_undefined(self, obj: Any, attribute: str) -> Undefined:
@@ -262,6 +275,11 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
         """Call a function, counted."""
         step(limits.STEPS_OF_A_CALL)
+        if id(__obj) in __self._own:
+            # What Jinja hands to functions that take a context.
+            kwargs.pop("_block_vars", None)
+            kwargs.pop("_loop_vars", None)
+            return checked(__obj(*args, **kwargs))
         return checked(super().call(__context, __obj, *args, **kwargs))
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
@@ -277,7 +295,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         if len(source) > limits.MAX_SOURCE:
-            raise TemplateProblem(f"has {len(source):,} characters; {limits.MAX_SOURCE:,} are allowed")
+            raise LimitReached(f"has {len(source):,} characters; {limits.MAX_SOURCE:,} are allowed")
+        if (code := code_in(source)) > limits.MAX_CODE:
+            raise LimitReached(f"has {code:,} characters between braces; {limits.MAX_CODE:,} are allowed")
         tree = super()._parse(source, name, filename)
         _Guards().visit(tree)
         tree.set_environment(self)
@@ -286,6 +306,23 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def _load_template(self, name: str, globals: Any) -> Template:
         step()
         return super()._load_template(name, globals)
+
+    def compile(self, *args: Any, **options: Any) -> Any:
+        """Compile a template (Jinja calls this); it is not the message's time that this takes."""
+        budget = BUDGET.get()
+        if budget is None:
+            return super().compile(*args, **options)
+        with budget.uncounted():
+            return super().compile(*args, **options)
+
+
+def code_in(source: str) -> int:
+    """How many characters of a template stand in expressions and statements."""
+    return sum(
+        len(part) if (end := part.find(closing)) < 0 else end
+        for opening, closing in (("{{", "}}"), ("{%", "%}"))
+        for part in source.split(opening)[1:]
+    )
 
 
 def _counted(function: Callable[..., Any]) -> Callable[..., Any]:

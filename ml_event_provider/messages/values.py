@@ -22,8 +22,8 @@ from ml_event_provider.messages.sandbox import Missing, Sandbox
 if TYPE_CHECKING:
     from jinja2 import Template
 
-#: How long all templates of one value may take together, in seconds.
-SECONDS = 2.0
+#: How much processor time all templates of one value may take together, in seconds.
+SECONDS = 0.25
 #: The most that one template may write, in bytes.
 MAX_OUTPUT_BYTES = 64 * 1024
 #: Half a surrogate pair, which UTF-8 cannot carry, and NUL, which PostgreSQL does not store.

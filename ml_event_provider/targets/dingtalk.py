@@ -93,6 +93,10 @@ class DingTalkTarget:
         mask = Mask(connection)
         return told(connection, mask, lambda: self._send(connection, message, timeout, mask))
 
+    def parts(self, connection: Connection, options: Mapping[str, Any]) -> frozenset[str]:
+        """Title and body."""
+        return frozenset({"title", "body"})
+
     def check(self, connection: Connection, *, timeout: float) -> Result:
         """Send a short text message."""
         now = datetime.fromtimestamp(self._now(), UTC)

@@ -12,7 +12,7 @@ import smtplib
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ml_event_provider.exceptions import ForbiddenAddress
 from ml_event_provider.hookspecs import hookimpl
@@ -61,6 +61,10 @@ class EmailTarget:
         Delivered if nobody was put off and at least one took it; ``recipients`` holds each one's answer.
         """
         return told(connection, Mask(connection), lambda: self._send(connection, message, timeout))
+
+    def parts(self, connection: Connection, options: Mapping[str, Any]) -> frozenset[str]:
+        """Subject, text and HTML."""
+        return frozenset({"title", "body", "html"})
 
     def check(self, connection: Connection, *, timeout: float) -> Result:
         """Greet, log in and do nothing (``NOOP``)."""

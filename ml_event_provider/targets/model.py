@@ -103,7 +103,12 @@ class Capabilities:
 
 
 class Target(Protocol):
-    """One protocol. Instances hold no state of a delivery and are used from several threads."""
+    """One protocol. Instances hold no state of a delivery and are used from several threads.
+
+    A target that does not send all of a message may say so, which saves the time to make it:
+    ``parts(connection, options)`` gives those of ``title``, ``body``, ``html`` and ``json`` that it will send; the
+    others are then empty.
+    """
 
     #: The connection types that this target serves.
     connection_types: tuple[str, ...]

@@ -24,7 +24,7 @@ from ml_event_provider.targets.network import NETWORK, Answer, Network, short
 from ml_event_provider.targets.secrets import Mask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from ml_event_provider.connection import Connection
     from ml_event_provider.targets import Target
@@ -88,6 +88,10 @@ class SlackTarget:
         """Post one message; the text ``ok`` or ``{"ok": true}`` is success."""
         mask = Mask(connection)
         return told(connection, mask, lambda: self._send(connection, message, timeout, mask))
+
+    def parts(self, connection: Connection, options: Mapping[str, Any]) -> frozenset[str]:
+        """Title and body."""
+        return frozenset({"title", "body"})
 
     def check(self, connection: Connection, *, timeout: float) -> Result:
         """Ask the Web API whom the token belongs to, or post a short text to the webhook."""

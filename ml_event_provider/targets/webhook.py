@@ -76,6 +76,16 @@ class WebhookTarget:
         mask = Mask(connection, text_of(message.options, "body_template"))
         return told(connection, mask, lambda: self._send(connection, message, timeout, mask))
 
+    def parts(self, connection: Connection, options: Mapping[str, Any]) -> frozenset[str]:
+        """CloudEvents carry the event alone, a body that the user wrote what it says, all others title and body."""
+        extra = connection.extra_dejson
+        kind = text_of(extra, "format")
+        if kind.startswith("cloudevents-"):
+            return frozenset()
+        if options.get("body_template") or extra.get("body_template"):
+            return frozenset({"json"})
+        return frozenset({"body", "json"} if kind == "custom" else {"title", "body", "json"})
+
     def check(self, connection: Connection, *, timeout: float) -> Result:
         """Post a signed event of type ``ml_event_provider.connection.test``."""
         event = Event(

@@ -21,10 +21,12 @@ from ml_event_provider.store.events import RecordedEvent
 from ml_event_provider.store.schema import DeliveryState
 from ml_event_provider.targets import Message, Outcome, Result
 from ml_event_provider.targets.model import Capabilities
+from ml_event_provider.targets.webhook import WebhookTarget
 from tests.peers.samples import SampleConnection, sample_event
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from ml_event_provider.connection import Connection
     from ml_event_provider.targets import Target
@@ -237,6 +239,71 @@ def test_a_template_that_does_not_exist_is_logged_and_the_usual_one_is_sent(
         assert sender().attempt(delivery(template="größe")).state is DeliveryState.DELIVERED
     assert "Delivery d-1: template 'größe' was not used" in caplog.text
     assert "fit" in target.messages[0].body
+
+
+def test_a_template_that_ran_into_its_limits_is_told_with_the_delivery(
+    use: Callable[..., Scripted], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "big.j2").write_text("{{ range(10 ** 9) }}", encoding="utf-8")
+    target = use(Result.delivered("HTTP 200", "thanks"), Result.delivered("HTTP 200"), dialect="markdown")
+    one = sender(Renderer([tmp_path]))
+    with caplog.at_level(logging.WARNING, "ml_event_provider"):
+        settled = [one.attempt(delivery(template="big")) for _ in range(2)]
+    assert [each.state for each in settled if each] == [DeliveryState.DELIVERED] * 2
+    reasons = [each.reason for each in settled if each]
+    warning = "template 'big.j2' was not used: line 1: range() of more than 10,000 numbers"
+    assert reasons[0].startswith(f"thanks; {warning}")
+    assert reasons[1].startswith(warning)
+    assert "fit" in target.messages[1].body
+    assert caplog.text.count(warning) == 1
+
+
+class Picky(Scripted):
+    """A target that sends some parts only."""
+
+    wanted: frozenset[str] = frozenset()
+
+    def parts(self, connection: Connection, options: Mapping[str, Any]) -> frozenset[str]:
+        return self.wanted
+
+
+@pytest.mark.parametrize("wanted", [set(), {"title"}, {"body"}, {"title", "body"}, {"title", "body", "html", "json"}])
+def test_a_target_gets_the_parts_that_it_wants(
+    use: Callable[..., Scripted], monkeypatch: pytest.MonkeyPatch, wanted: set[str]
+) -> None:
+    whole = use()
+    sender().attempt(delivery())
+    picky = Picky()
+    picky.wanted = frozenset(wanted)
+    known: dict[str, Target] = {"scripted": picky}
+    monkeypatch.setattr(extensions, "targets", lambda: known)
+    sender().attempt(delivery())
+    (message,) = picky.messages
+    expected = whole.messages[0]
+    assert (message.title, message.body) == (
+        expected.title if "title" in wanted else "",
+        expected.body if "body" in wanted else "",
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "template", "parts"),
+    [
+        ("", "", {"title", "body", "json"}),
+        ("standard", "", {"title", "body", "json"}),
+        ("custom", "", {"body", "json"}),
+        ("", "{}", {"json"}),
+        ("custom", "{}", {"json"}),
+        ("cloudevents-structured", "{}", set()),
+        ("cloudevents-binary", "", set()),
+    ],
+)
+@pytest.mark.parametrize("place", ["connection", "rule"])
+def test_a_webhook_wants_what_its_format_carries(kind: str, template: str, parts: set[str], place: str) -> None:
+    extra = {"format": kind, **({"body_template": template} if place == "connection" else {})}
+    options = {"body_template": template} if place == "rule" else {}
+    connection = SampleConnection(conn_type="ml_events_webhook", extra=extra)
+    assert WebhookTarget().parts(connection, options) == parts
 
 
 BODY = '{"event": {{ event.id | tojson }}, "rule": {{ rule | tojson }}}'

@@ -61,6 +61,9 @@ class Airflow:
             "AIRFLOW__API__BASE_URL": self.url,
             "AIRFLOW__API__WORKERS": "1",
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": self.database,
+            # The first request of a task has the API server build its routes: seconds of CPU, on a busy machine more
+            # than Airflow's five tries of 5 s each, and the task fails before it began.
+            "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
             "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
             "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "5",
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
@@ -241,7 +244,7 @@ def kill_group(process: subprocess.Popen[bytes], *, patience: float = 20) -> Non
     except (ProcessLookupError, subprocess.TimeoutExpired):
         pass
     # Tasks run in process groups of their own, but in the session of the process that was started.
-    for pid in _session(process.pid):
+    for pid in session_of(process.pid):
         try:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
@@ -249,7 +252,7 @@ def kill_group(process: subprocess.Popen[bytes], *, patience: float = 20) -> Non
     process.wait()
 
 
-def _session(leader: int) -> list[int]:
+def session_of(leader: int) -> list[int]:
     """The processes of the session that ``leader`` began."""
     found = []
     for pid in psutil.pids():

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
+from lab.postgres import postgres
 from tests.fault.dispatchers import forker
 from tests.peers.receiver import Receiver
 from tests.system.conftest import Lab, make_lab
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 __all__ = ["forker"]
 
@@ -55,15 +58,30 @@ class Parts(Lab):
         self.airflow.wait_until_up()
 
 
-@pytest.fixture(scope="session")
-def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
-    home = tmp_path_factory.mktemp("parts")
+@contextmanager
+def parts_in(home: Path, *, database: str = "") -> Iterator[Parts]:
+    """A lab in ``home`` whose components run, on SQLite unless ``database`` is given."""
     (home / "plugins").mkdir()
     (home / "plugins" / "killer.py").write_text(KILLER)
     with Receiver() as inbox:
-        lab = Parts(make_lab(home, inbox), inbox)
+        lab = Parts(make_lab(home, inbox, database=database), inbox)
         try:
             lab.start()
             yield lab
         finally:
             lab.airflow.stop()
+
+
+@pytest.fixture(scope="session")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
+    with parts_in(tmp_path_factory.mktemp("parts")) as lab:
+        yield lab
+
+
+@pytest.fixture(scope="module")
+def parts_on_postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
+    with (
+        postgres(tmp_path_factory.mktemp("pg")) as url,
+        parts_in(tmp_path_factory.mktemp("parts_pg"), database=url) as lab,
+    ):
+        yield lab

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections import Counter
 
+import httpx
 import pytest
+
+from lab.airflow import session_of
 
 pytestmark = [pytest.mark.fault, pytest.mark.system]
 
@@ -76,9 +81,6 @@ def test_the_embedded_dispatcher_ends_with_its_scheduler_and_comes_back_when_kil
     def alive() -> list[dict]:
         return airflow.api("GET", "/ml-events/v1/health")["dispatchers"]
 
-    import os
-    import signal
-
     first = airflow.query("SELECT pid FROM ml_event_dispatcher ORDER BY heartbeat_at DESC")[0][0]
     os.kill(first, signal.SIGKILL)
 
@@ -102,3 +104,37 @@ def test_the_embedded_dispatcher_ends_with_its_scheduler_and_comes_back_when_kil
     airflow.wait_for(gone, "the dispatcher to end with its scheduler", seconds=30)
     parts.scheduler = airflow.start("scheduler")
     airflow.wait_for(lambda: any(one["id"].split(":")[1] != str(second) for one in alive()), "a new dispatcher")
+
+
+@pytest.mark.postgres
+def test_a_scheduler_killed_on_postgresql_leaves_its_run_locked_until_its_session_is_ended(parts_on_postgresql):
+    """Its LocalExecutor's workers live on and hold its connection; all else goes on."""
+    parts = parts_on_postgresql
+    airflow, killed = parts.airflow, parts.scheduler
+    (airflow.home / "kill-the-scheduler").touch()
+    run_id = airflow.trigger("updates_asset")
+    airflow.wait_for(lambda: killed.poll() is not None, "the scheduler to die", seconds=180)
+    assert session_of(killed.pid)
+
+    parts.scheduler = airflow.start("scheduler")
+    other = airflow.trigger("updates_asset")
+    assert airflow.wait_for_run("updates_asset", other, seconds=300) == "success"
+
+    def problem() -> str:
+        found = httpx.get(f"{airflow.url}/ml-events/v1/health", headers=airflow._credentials(), timeout=60).json()
+        return next((one for one in found["problems"] if "pg_terminate_backend" in one), "")
+
+    said = airflow.wait_for(problem, "health to name the session", seconds=120)
+    assert "was killed while its children (a LocalExecutor's workers) keep its connection" in said
+    parts.wait_for_deliveries(other, 1)
+    assert airflow.run_state("updates_asset", run_id) == "running"
+    assert parts.states_of(run_id)["run"] == ["running"]
+    assert not parts.deliveries_of(run_id)
+
+    assert airflow.query(said[said.index("SELECT pg_terminate_backend") :]) == [(True,)]
+    assert airflow.wait_for_run("updates_asset", run_id, seconds=300) == "success"
+    parts.wait_for_deliveries(run_id, 1)
+    for one in (run_id, other):
+        assert parts.states_of(one)["run"] == ["running", "success"]
+        assert [sent["type"] for sent in parts.deliveries_of(one)] == ["airflow.dag_run.success"]
+    assert not problem()

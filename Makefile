@@ -4,15 +4,31 @@
 PYTHON ?= python3
 VENV := .venv
 MLFLOW := .venv-mlflow
+OLDEST := .venv-oldest
 PIP := -m pip --disable-pip-version-check --quiet --quiet
 
-.PHONY: demo test lint setup soak benchmarks clean
+.PHONY: demo test test-compat test-oldest lint setup soak benchmarks clean
 
 demo: setup
 	@$(VENV)/bin/python -m demo
 
 test: setup lint
 	@$(VENV)/bin/python -m pytest $(TESTS)
+
+# Unit and system tests on the newest Airflow and on the oldest that is declared, with the oldest of our requirements.
+test-compat: setup $(OLDEST)/.ready
+	@for each in $(VENV) $(OLDEST); do \
+	    echo "Testing in $$each …"; \
+	    $$each/bin/python -m pytest $(or $(TESTS),tests/unit tests/system) || exit 1; \
+	done
+
+# Its short form: what touches Airflow, on the oldest.
+TOUCHES_AIRFLOW := tests/unit/test_*.py $(foreach part,cli hooks listeners notifications sensors triggers,tests/unit/$(part)) \
+    $(foreach part,actions api dispatcher_process listeners migrations reconciler savepoint,tests/integration/test_$(part).py) \
+    tests/system/test_defaults.py
+
+test-oldest: $(OLDEST)/.ready $(MLFLOW)/.ready
+	@$(OLDEST)/bin/python -m pytest $(TOUCHES_AIRFLOW)
 
 lint: $(VENV)/.ready
 	@$(VENV)/bin/ruff check .
@@ -35,6 +51,15 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(VENV)/bin/python $(PIP) install --constraint constraints.txt --editable '.[all,postgres,dev]'
 	@touch $@
 
+# The pins are all that is needed, so nothing is resolved.
+$(OLDEST)/.ready: pyproject.toml constraints-oldest.txt
+	@echo "Setting up $(OLDEST) from constraints-oldest.txt (once, 1 to 2 minutes) …"
+	@test -d $(OLDEST) || $(PYTHON) -m venv $(OLDEST)
+	@$(OLDEST)/bin/python $(PIP) install --no-deps --requirement constraints-oldest.txt
+	@$(OLDEST)/bin/python $(PIP) install --no-deps --editable .
+	@$(OLDEST)/bin/python $(PIP) check
+	@touch $@
+
 # MLflow pins what Airflow pins otherwise, so it has an environment of its own.
 $(MLFLOW)/.ready: constraints-mlflow.txt
 	@echo "Setting up $(MLFLOW) from constraints-mlflow.txt (once) …"
@@ -43,4 +68,4 @@ $(MLFLOW)/.ready: constraints-mlflow.txt
 	@touch $@
 
 clean:
-	@rm -rf $(VENV) $(MLFLOW) .demo
+	@rm -rf $(VENV) $(MLFLOW) $(OLDEST) .demo

@@ -1,7 +1,8 @@
 """Events and deliveries a second through store and dispatcher, on SQLite and PostgreSQL, with 1 and 2 dispatchers.
 
 ``python -m benchmarks.throughput [--events N] [--database sqlite|postgresql]``. Real dispatcher processes, a real HTTP
-receiver in a process of its own, one rule with one webhook target (signed), so one delivery an event.
+receiver in a process of its own, one rule with one webhook target (signed), so one delivery an event. The CPU time of
+the dispatchers is told beside the rates: it depends less on what else the machine does.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+import psutil
 
 from lab.airflow import Airflow
 from lab.ports import free_port
@@ -91,9 +94,10 @@ def measure(database: str, count: int, folder: Path) -> list[tuple[str, float]]:
             rate = record(count, 100 * dispatchers)
             if dispatchers == 1:
                 rows.append(("record, 100 a transaction (events/s)", rate))
-            for _ in range(dispatchers):
-                airflow.start("ml-events", "dispatcher")
-            rows.append((f"match and deliver, {dispatchers} dispatcher(s) (deliveries/s)", _deliveries(airflow)))
+            processes = [airflow.start("ml-events", "dispatcher").pid for _ in range(dispatchers)]
+            rate, cpu = _deliveries(airflow, processes)
+            rows.append((f"match and deliver, {dispatchers} dispatcher(s) (deliveries/s)", rate))
+            rows.append((f"match and deliver, {dispatchers} dispatcher(s) (CPU ms a delivery)", cpu))
             airflow.stop()
     finally:
         airflow.stop()
@@ -102,8 +106,8 @@ def measure(database: str, count: int, folder: Path) -> list[tuple[str, float]]:
     return rows
 
 
-def _deliveries(airflow: Airflow) -> float:
-    """Deliveries a second between the first and the last attempt's end."""
+def _deliveries(airflow: Airflow, processes: list[int]) -> tuple[float, float]:
+    """Deliveries a second between the first and the last attempt's end, and ms of the dispatchers' CPU for each."""
     from sqlalchemy import create_engine, text
 
     engine = create_engine(airflow.database)
@@ -121,16 +125,23 @@ def _deliveries(airflow: Airflow) -> float:
                 waiting = connection.execute(
                     text("SELECT count(*) FROM ml_event_delivery WHERE state <> 'delivered'")
                 ).scalar_one()
-            now = time.perf_counter()
+            now, cpu = time.perf_counter(), sum(map(_cpu_seconds, processes))
             if before is None:
                 before = done
             if not started and done > before:
-                started, first = now, done
+                started, first, cpu_before = now, done, cpu
             if started and not unmatched and not waiting:
-                return (done - first) / (now - started)
+                return (done - first) / (now - started), 1000 * (cpu - cpu_before) / (done - first)
             time.sleep(0.1)
     finally:
         engine.dispose()
+
+
+def _cpu_seconds(pid: int) -> float:
+    """What a process and its children have used of the CPUs."""
+    process = psutil.Process(pid)
+    used = [one.cpu_times() for one in (process, *process.children(recursive=True))]
+    return sum(one.user + one.system for one in used)
 
 
 def main() -> None:
@@ -148,7 +159,7 @@ def main() -> None:
             url = "" if kind == "sqlite" else stack.enter_context(postgres(folder / "postgresql"))
             print(f"\n{kind}")
             for name, value in measure(url, arguments.events, folder / "airflow"):
-                print(f"  {name:<55}{value:>10,.0f}")
+                print(f"  {name:<60}{value:>10,.{2 if 'CPU' in name else 0}f}", flush=True)
 
 
 if __name__ == "__main__":

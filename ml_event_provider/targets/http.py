@@ -80,7 +80,7 @@ class Connections:
             self._kept.popitem(last=False)[1].close()
         connection.deadline = deadline
         try:
-            connection.request("POST", path, body, dict(headers))
+            connection.post(path, body, headers)
             return connection.getresponse()
         except BaseException:
             self.drop(origin)
@@ -104,6 +104,7 @@ class Connection(http.client.HTTPConnection):
         super().__init__(origin.host.rstrip("."), origin.port)
         self._origin = origin
         self._to = connect
+        self._pieces: list[bytes] | None = None
         self.response_class = self._response  # type: ignore[assignment]
 
     def connect(self) -> None:
@@ -117,8 +118,21 @@ class Connection(http.client.HTTPConnection):
                 plain.close()
                 raise
 
+    def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> None:
+        """Send a request in one piece, where ``http.client`` sends the head and the body each for itself."""
+        pieces: list[bytes] = []
+        self._pieces = pieces
+        try:
+            self.request("POST", path, body, dict(headers))
+        finally:
+            self._pieces = None
+        self.send(b"".join(pieces))
+
     def send(self, data: Any) -> None:
         """Send bytes in the time that is left."""
+        if self._pieces is not None:
+            self._pieces.append(data)
+            return
         if self.sock is None:
             self.connect()
         self.sock.settimeout(self.deadline.remaining())

@@ -119,11 +119,15 @@ class Rotation:
             compiled = self.rules.of(connection, workspace)
             to_note = self.rules.is_to_note(workspace)
             batch = Batch(connection, workspace, compiled, moment)
-            # Rules that are compiled for the first time leave some for the events all the same.
-            until = self._clock() + seconds
+            # The time counts from the first event at hand: neither rules that are compiled for the first time nor a
+            # database that is slow to read leave none, so that what was read is not read for one event alone.
+            until: float | None = None
 
             def go_on() -> bool:
-                return self._clock() < until
+                nonlocal until
+                at = self._clock()
+                until = at + seconds if until is None else until
+                return at < until
 
             if to_note:
                 batch.forget_others()

@@ -104,6 +104,20 @@ def test_a_round_ends_when_its_time_is_over_and_commits_what_it_did(costly: Cloc
     assert [event_id for _, event_id in told()] == [f"flood-{n}" for n in range(10)]
 
 
+def test_a_slow_database_makes_no_rounds_of_a_single_event(costly: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a round reads, at whatever cost, it matches: else each event of a flood is read a hundred times."""
+    read = unmatched.read
+
+    def slowly(*arguments: Any, **more: Any) -> unmatched.Waiting:
+        costly.now += 0.4
+        return read(*arguments, **more)
+
+    monkeypatch.setattr(unmatched, "read", slowly)
+    put("calm")
+    record("calm", 50)
+    assert Rotation(clock=costly).turn(seconds=0.25).events == 50
+
+
 def test_what_is_due_is_done_in_rounds_too(costly: Clock) -> None:
     put("flood", by=["data.key"], condition={"absence": {"within": "1h", "wait": 0}})
     moment = utc_now()

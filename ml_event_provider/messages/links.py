@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 _WHOLE: Final = re.compile(r"https?://[^\s\x00-\x20\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]+\Z", re.IGNORECASE)
 
 
+@lru_cache(maxsize=1024)
 def web_address(text: str) -> str:
     """``text`` if it is an absolute http(s) URL with a host, else nothing.
 

@@ -10,17 +10,17 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ml_event_provider.exceptions import LimitReached, TemplateProblem
-from ml_event_provider.messages.about import About
-from ml_event_provider.messages.appearance import appearance
 from ml_event_provider.messages.blocks import problem, run, validated
 from ml_event_provider.messages.demand import Blocks, variables
 from ml_event_provider.messages.dialects import DIALECTS
 from ml_event_provider.messages.limits import Budget, spending
 from ml_event_provider.messages.lookup import BUILT_IN, Folders, candidates, named
 from ml_event_provider.messages.memory import COSTLY_SECONDS, LEFT_OUT, Costly
-from ml_event_provider.messages.plain import clean, cut, size
+from ml_event_provider.messages.plain import clean
+from ml_event_provider.messages.replacement import with_line, with_row, without_template
 from ml_event_provider.messages.sandbox import Sandbox
 from ml_event_provider.messages.shortening import shorten, shorten_line
+from ml_event_provider.messages.variables import values_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
     from ml_event_provider.events.model import Event
+    from ml_event_provider.messages.about import About
 
 log = logging.getLogger(__name__)
 
@@ -113,11 +114,11 @@ class Renderer:
         """
         if not parts:
             return Rendered(title="", body="")
-        values = _values(event, channel, rule, severity, options, about)
+        values = values_of(event, channel, rule, severity, options, about)
         # E-mail and webhooks carry a plain text beside their own format.
         language = "text" if dialect in ("html", "json") or dialect not in DIALECTS else dialect
         problems: list[str] = []
-        used, blocks = "", _without_template(event, language)
+        used, blocks = "", without_template(event, language)
         making = _Making(event, language, dialect, channel, values, parts)
         for name in self._preferred(event, channel, dialect, template, problems):
             try:
@@ -132,9 +133,9 @@ class Renderer:
         more = {name: clean(text).strip() for name, text in blocks.items()}
         unused = next((text for text in problems if " was not used: " in text), None)
         if unused and "body" in parts:
-            body = _with_line(body, language, unused, max_body_bytes)
+            body = with_line(body, language, unused, max_body_bytes)
         if "html" in more:
-            html = _with_row(more["html"], unused) if unused else more["html"]
+            html = with_row(more["html"], unused) if unused else more["html"]
             more["html"] = shorten(html, max_body_bytes, "html")
         return Rendered(
             title=title,
@@ -170,7 +171,7 @@ class Renderer:
         if self._costly and (words := self._costly.why(key)):
             raise TemplateProblem(words)
         began = self._cpu()
-        values = {**more, **_values(event, channel, rule, severity, options, about)}
+        values = {**more, **values_of(event, channel, rule, severity, options, about)}
         try:
             template, used = self._from_text(source)
         except Exception as error:
@@ -296,42 +297,3 @@ class _Making(NamedTuple):
     channel: str
     values: dict[str, Any]
     parts: frozenset[str]
-
-
-def _values(
-    event: Event, channel: str, rule: str, severity: str, options: Mapping[str, Any] | None, about: About | None
-) -> dict[str, Any]:
-    """The variables of a template."""
-    about = about or About()
-    icon, tone = about.appearance(*appearance(event, severity))
-    return {
-        "event": event,
-        "data": event.data,
-        "rule": rule,
-        "severity": severity,
-        "channel": channel,
-        "options": options or {},
-        "icon": icon,
-        "tone": tone,
-        "state": event.type.rsplit(".", 1)[-1],
-        "alert": about,
-    }
-
-
-def _with_line(body: str, language: str, unused: str, max_body_bytes: int) -> str:
-    """``body``, shortened to make room for a line that says that another template was to be used."""
-    line = DIALECTS[language].note("⚠️ " + cut(unused, 300)).strip("\n")
-    room = max_body_bytes - size(line) - 2
-    return f"{shorten(body, room, language)}\n\n{line}" if room > size(line) else body
-
-
-def _with_row(html: str, unused: str) -> str:
-    note = DIALECTS["html"].note("⚠️ " + cut(unused, 300))
-    before, end, after = html.partition("</h1>")
-    return before + end + note + after if end else note + html
-
-
-def _without_template(event: Event, language: str) -> dict[str, str]:
-    """Title and body for when not even a built-in template can be used."""
-    facts = DIALECTS[language].facts((("Type", event.type), ("Subject", event.subject), ("Time", event.time)))
-    return {"title": f"{event.type} {event.subject}", "body": facts}

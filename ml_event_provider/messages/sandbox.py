@@ -11,10 +11,9 @@ import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import BaseLoader, Undefined, nodes
-from jinja2.compiler import CodeGenerator
 from jinja2.environment import TemplateModule
 from jinja2.exceptions import SecurityError
 from jinja2.filters import FILTERS as JINJA_FILTERS
@@ -22,7 +21,6 @@ from jinja2.filters import _GroupTuple
 from jinja2.runtime import BlockReference, LoopContext, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
-from jinja2.visitor import NodeTransformer
 
 from ml_event_provider.events.model import Event
 from ml_event_provider.exceptions import LimitReached, TemplateProblem
@@ -30,11 +28,11 @@ from ml_event_provider.messages import limits
 from ml_event_provider.messages.about import About
 from ml_event_provider.messages.dialect import Dialect, Json, Written
 from ml_event_provider.messages.filters import FILTERS
+from ml_event_provider.messages.guards import Generator, Guards, code_in
 from ml_event_provider.messages.limits import BUDGET, checked, step, steps
 from ml_event_provider.messages.plain import ABSENT, json_of, text_of
 
 if TYPE_CHECKING:
-    from jinja2.compiler import Frame
     from jinja2.environment import Template
     from jinja2.runtime import Context
 
@@ -99,54 +97,13 @@ _READ: dict[type, frozenset[str]] = {kind: names for kind, names in _ALLOWED if 
 _OPEN = (LoopContext, Macro, BlockReference, Namespace, TemplateModule, Missing)
 
 
-class _Guards(NodeTransformer):
-    """Puts a filter around what loops iterate and around containers that a template writes down."""
-
-    def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802
-        self.generic_visit(node)
-        node.iter = _filter(node.iter, "_steps")
-        return node
-
-    def visit_List(self, node: nodes.List) -> nodes.Node:  # noqa: N802
-        self.generic_visit(node)
-        # The list is weighed together with all that it holds.
-        node.items = [
-            item.node if isinstance(item, nodes.Filter) and item.name == "_checked" and item.node else item
-            for item in node.items
-        ]
-        return _filter(node, "_checked")
-
-    def visit_Dict(self, node: nodes.Dict) -> nodes.Node:  # noqa: N802
-        self.generic_visit(node)
-        return _filter(node, "_checked")
-
-    def visit_Tuple(self, node: nodes.Tuple) -> nodes.Node:  # noqa: N802
-        self.generic_visit(node)
-        return _filter(node, "_checked") if node.ctx == "load" else node
-
-
-def _filter(node: nodes.Node, name: str) -> nodes.Filter:
-    return nodes.Filter(cast("nodes.Expr", node), name, [], [], None, None, lineno=node.lineno)
-
-
-class _Generator(CodeGenerator):
-    """Jinja's compiler with ``~`` going through the environment, which limits sizes and knows the dialect."""
-
-    def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:  # noqa: N802
-        self.write("environment.joined((")
-        for part in node.nodes:
-            self.visit(part, frame)
-            self.write(", ")
-        self.write("))")
-
-
 class Sandbox(ImmutableSandboxedEnvironment):
     """Jinja for one dialect: data is escaped when it is written, templates' own text and functions are not.
 
     Autoescape is off because ``finalize`` escapes for every dialect, HTML included.
     """
 
-    code_generator_class = _Generator
+    code_generator_class = Generator
     intercepted_binops = frozenset({"+", "-", "*", "/", "//", "%", "**"})
 
     def __init__(self, dialect: Dialect, loader: BaseLoader, *, max_output_bytes: int, trim: bool = True) -> None:
@@ -299,7 +256,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         if (code := code_in(source)) > limits.MAX_CODE:
             raise LimitReached(f"has {code:,} characters between braces; {limits.MAX_CODE:,} are allowed")
         tree = super()._parse(source, name, filename)
-        _Guards().visit(tree)
+        Guards().visit(tree)
         tree.set_environment(self)
         return tree
 
@@ -314,15 +271,6 @@ class Sandbox(ImmutableSandboxedEnvironment):
             return super().compile(*args, **options)
         with budget.uncounted():
             return super().compile(*args, **options)
-
-
-def code_in(source: str) -> int:
-    """How many characters of a template stand in expressions and statements."""
-    return sum(
-        len(part) if (end := part.find(closing)) < 0 else end
-        for opening, closing in (("{{", "}}"), ("{%", "%}"))
-        for part in source.split(opening)[1:]
-    )
 
 
 def _counted(function: Callable[..., Any]) -> Callable[..., Any]:

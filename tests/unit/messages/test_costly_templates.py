@@ -10,10 +10,10 @@ import pytest
 
 from ml_event_provider.exceptions import LimitReached, TemplateProblem
 from ml_event_provider.messages import Renderer, limits
+from ml_event_provider.messages.guards import code_in
 from ml_event_provider.messages.limits import Budget, spending, step
 from ml_event_provider.messages.memory import LEFT_OUT, LEFT_OUT_SECONDS, Costly
 from ml_event_provider.messages.renderer import SECONDS
-from ml_event_provider.messages.sandbox import code_in
 from tests.unit.messages.conftest import Clock, render
 
 if TYPE_CHECKING:

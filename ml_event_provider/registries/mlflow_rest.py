@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
+from base64 import b64encode
 from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from ml_event_provider.exceptions import RegistryError
 from ml_event_provider.registries.model import RegistryRefused
@@ -166,4 +168,11 @@ def _cause(error: BaseException) -> str:
 
 
 def _without_secrets(text: str, connection: Connection) -> str:
-    return text.replace(connection.password, "***") if connection.password else text
+    """The text without the password, as it is, in a URL, in JSON, and as it travels."""
+    if not connection.password:
+        return text
+    password = connection.password
+    pair = b64encode(f"{connection.login or ''}:{password}".encode()).decode()
+    for form in (pair, json.dumps(password)[1:-1], quote(password, safe=""), quote(password), password):
+        text = text.replace(form, "***")
+    return text

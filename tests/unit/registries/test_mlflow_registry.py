@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+from base64 import b64encode
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -235,6 +237,20 @@ def test_no_error_repeats_the_password(relay: Relay, answer: tuple[int, dict[str
         read(relay.url, "m", "1", password=PASSWORD)
     assert PASSWORD not in str(caught.value)
     assert "***" in str(caught.value)
+
+
+@pytest.mark.parametrize("form", ["raw", "url", "json", "basic"])
+def test_no_error_repeats_the_password_as_it_travels(relay: Relay, form: str) -> None:
+    password = 'p4ss "w/rd'
+    forms = {
+        "raw": password,
+        "url": quote(password, safe=""),
+        "json": json.dumps(password)[1:-1],
+        "basic": b64encode(f"ana:{password}".encode()).decode(),
+    }
+    relay.script.append((500, {}, f"you sent {forms[form]}".encode()))
+    with pytest.raises(RegistryError, match=r"you sent \*\*\*"):
+        read(relay.url, "m", "1", login="ana", password=password)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 from airflow.utils.db_manager import BaseDBManager
 
 from ml_event_provider.store.engine import MYSQL, MYSQL_LIMITS
-from ml_event_provider.store.schema import metadata
+from ml_event_provider.store.schema import REVISIONS, VERSION_TABLE, metadata
 
 _HERE = Path(__file__).parent
 
@@ -17,11 +17,11 @@ class MlEventDBManager(BaseDBManager):
     """Makes, migrates and drops the ``ml_event_`` tables, with an Alembic version table of its own."""
 
     metadata = metadata
-    version_table_name = "ml_event_alembic_version"
+    version_table_name = VERSION_TABLE
     migration_dir = str(_HERE / "migrations")
     alembic_file = str(_HERE / "alembic.ini")
     supports_table_dropping = True
-    revision_heads_map = {"0.1.0": "0001", "0.2.0": "0002", "0.3.0": "0003"}  # noqa: RUF012 - the base class declares a plain dict
+    revision_heads_map = REVISIONS
 
     def create_db_from_orm(self) -> None:
         """Make the tables."""

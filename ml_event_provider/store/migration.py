@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from sqlalchemy import inspect, text
 
 from ml_event_provider import __version__
-from ml_event_provider.store.manager import MlEventDBManager
+from ml_event_provider.store.schema import REVISIONS, VERSION_TABLE
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 #: The migration that this version works with.
-NEEDED = next(reversed(MlEventDBManager.revision_heads_map.values()))
+NEEDED = next(reversed(REVISIONS.values()))
 
 
 class Standing(NamedTuple):
@@ -25,13 +25,12 @@ class Standing(NamedTuple):
 
 def standing(connection: Connection) -> Standing:
     """Where the database stands."""
-    table = MlEventDBManager.version_table_name
-    if not inspect(connection).has_table(table):
+    if not inspect(connection).has_table(VERSION_TABLE):
         return Standing("", "the tables of ML events are not in the database: run `airflow db migrate`")
-    at = str(connection.execute(text(f"SELECT version_num FROM {table}")).scalar() or "")  # noqa: S608 - a constant
+    at = str(connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar() or "")  # noqa: S608 - a constant
     if at == NEEDED:
         return Standing(at, "")
-    if at in MlEventDBManager.revision_heads_map.values() or not at:
+    if at in REVISIONS.values() or not at:
         return Standing(
             at,
             f"the tables of ML events are at migration {at or 'none'}, and version {__version__} needs {NEEDED}:"

@@ -26,6 +26,9 @@ from sqlalchemy import (
 )
 
 metadata = MetaData()
+#: Where Alembic notes the migration that the database is at, and the migration of each version of this package.
+VERSION_TABLE = "ml_event_alembic_version"
+REVISIONS = {"0.1.0": "0001", "0.2.0": "0002", "0.3.0": "0003"}
 
 #: SQLite only counts up INTEGER keys; MySQL's plain TEXT ends at 64 KiB.
 BigKey = BigInteger().with_variant(Integer, "sqlite")

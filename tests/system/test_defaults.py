@@ -6,6 +6,7 @@ are loaded, there is no ``[api] base_url``, and Airflow makes its own ``jwt_secr
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -138,6 +139,7 @@ def test_a_task_that_fails_is_told_by_the_readmes_own_commands(airflow: Airflow,
     assert "airflow.task_instance.failed" in printed["airflow ml-events events list"]
     assert "delivered" in printed["airflow ml-events deliveries list"]
     assert printed["airflow ml-events health"].startswith("healthy\n")
+    assert json.loads(run(airflow, "airflow ml-events health -o json"))["status"] == "healthy"
 
 
 @pytest.mark.skipif(Version(airflow_version) < Version("3.3.0"), reason="Airflow shows no examples of providers")

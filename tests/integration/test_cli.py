@@ -503,7 +503,9 @@ def test_health_is_told_by_words_json_and_exit_code(ml_events: Command) -> None:
     assert "- no dispatcher is alive: start" in said.out
     beat()
     said = ml_events("health")
-    assert (said.code, said.out.splitlines()) == (0, ["healthy", "1 dispatcher(s), 0 event(s) to match"])
+    told, *notices, numbers = said.out.splitlines()
+    assert (said.code, told, numbers) == (0, "healthy", "1 dispatcher(s), 0 event(s) to match")
+    assert all(one.startswith("- (notice) ") for one in notices)
     deliver("d-1", "d-2")
     said = ml_events("health", "--output", "json")
     assert said.code == 1

@@ -72,6 +72,8 @@ def older(airflow_db: Engine, at: Any) -> Iterator[None]:
     ]
 
     def rename(before: str, after: str) -> None:
+        # SQLite renames by the schema that the connection knows, which may be of before the last change.
+        airflow_db.dispose()
         with airflow_db.begin() as connection:
             for table, column in changes:
                 names = {"": column, "x": f"{column}_x"}

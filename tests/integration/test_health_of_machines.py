@@ -26,7 +26,8 @@ def beat(name: str, *, host: str = "one", silent: float = 0.0, started: float = 
 
 def told() -> tuple[list[str], list[str]]:
     found = health(lambda _: NOW)
-    return found["problems"], found["notices"]
+    # That there is no base_url is no matter of machines.
+    return found["problems"], [one for one in found["notices"] if "base_url" not in one]
 
 
 @pytest.mark.parametrize(

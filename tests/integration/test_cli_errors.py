@@ -177,8 +177,9 @@ def read_only(airflow_db: Engine, elsewhere: Any) -> Iterator[None]:
         connection.execute(text("DROP OWNED BY onlooker; DROP ROLE onlooker"))
 
 
+# A dispatcher with nothing to do writes nothing.
 @pytest.mark.usefixtures("read_only")
-@pytest.mark.parametrize("command", WRITING, ids=" ".join)
+@pytest.mark.parametrize("command", [one for one in WRITING if one[0] != "dispatcher"], ids=" ".join)
 def test_a_user_who_may_only_read_is_said(ml_events: Command, rules: str, command: tuple[str, ...]) -> None:
     line = one_line(ml_events(*words(command, rules)))
     assert line.startswith("the database does not allow it (")

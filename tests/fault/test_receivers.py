@@ -83,7 +83,7 @@ def attempts(delivery_id: str) -> list[tuple[str, str]]:
         (Behaviour(status=503), "HTTP 503"),
         (Behaviour(status=429), "HTTP 429"),
         (Behaviour(delay=1.5), "timeout"),
-        (Behaviour(drip=0.2, body="x" * 50), "timeout"),
+        (Behaviour(head_drip=0.2), "timeout"),
         (Behaviour(reset=True), "reset"),
     ],
     ids=["500", "503", "429", "slow", "dripping", "reset"],

@@ -7,7 +7,7 @@ id, an address, a duration) is not part of it, or it is told each time. What eac
 
 ==================================  ==================================================================================
 dag run, task try, model version    the functions below
-result of a validation, drift       workspace, name of the check, its run's name and time, where it ran, what it found
+result of a validation, drift       workspace, name of the check, its run's name and time, the dag run, what it found
 asset, asset event                  workspace, Airflow's row, URI (and the moment of the event)
 import error                        workspace, bundle, file, Airflow's row, the text without what passes (``steady``)
 missed deadline                     workspace, dag, run, Airflow's UUID of the deadline and its moment

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from ml_event_provider.events.strict_json import parse_json, shown, storable, storable_json
+from ml_event_provider.events.strict_json import encodable, parse_json, shown
 from ml_event_provider.events.times import checked_time, parse_time
 from ml_event_provider.exceptions import InvalidEvent
 
@@ -108,8 +108,7 @@ class Event:
     def to_json(self) -> str:
         """The event as one line of JSON.
 
-        NUL, which databases do not store, and half a surrogate pair, which UTF-8 cannot carry (a traceback may hold
-        both), become U+FFFD.
+        Half a surrogate pair, which UTF-8 cannot carry (a traceback may hold one), becomes U+FFFD.
 
         :raises InvalidEvent: if ``data`` holds what JSON does not have: NaN, infinity, other types.
         """
@@ -117,11 +116,11 @@ class Event:
             text = json.dumps(self.to_dict(), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         except (TypeError, ValueError, RecursionError) as error:
             raise InvalidEvent(f"event {self.id!r} of type {self.type!r} cannot be JSON: {error}") from None
-        return storable_json(text)
+        return encodable(text)
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Event:
-        """Read CloudEvents' JSON format; NUL and half surrogate pairs in ``data`` become U+FFFD.
+        """Read CloudEvents' JSON format.
 
         :raises InvalidEvent: if an attribute is missing, of the wrong type or out of bounds.
         """
@@ -150,7 +149,7 @@ class Event:
             data = {}
         if not isinstance(data, dict):
             raise InvalidEvent(f"data must be a JSON object, not {type(data).__name__}")
-        return cls(**known, time=parse_time(document.get("time")), data=storable(data), extensions=extensions)
+        return cls(**known, time=parse_time(document.get("time")), data=data, extensions=extensions)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Event:

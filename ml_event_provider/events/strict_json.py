@@ -14,7 +14,6 @@ MAX_DEPTH: Final = 64
 #: Half a surrogate pair: JSON can escape it, UTF-8 and databases cannot hold it.
 SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
-_NUL: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -37,15 +36,16 @@ def parse_json(text: str | bytes) -> Any:
     return document
 
 
-def storable_json(text: str) -> str:
-    """JSON with U+FFFD for NUL and half surrogate pairs in its texts."""
-    if "\\u0000" in text:
-        text = _NUL.sub("\\1\ufffd", text)
+def encodable(text: str) -> str:
+    """``text`` with U+FFFD for each half surrogate pair."""
     return SURROGATE.sub("\ufffd", text) if _has_surrogates(text) else text
 
 
 def storable(document: Any) -> Any:
-    """A JSON value with U+FFFD for NUL and half surrogate pairs in its texts; itself where there are none."""
+    """A JSON value with U+FFFD for NUL and half surrogate pairs in its texts; itself where there are none.
+
+    For documents that databases keep as such: PostgreSQL's hold no NUL, however it is written.
+    """
     level = [document]
     while level:
         below: list[Any] = []

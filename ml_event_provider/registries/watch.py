@@ -89,6 +89,11 @@ class Watch:
         aliases = f", aliases {', '.join(version.aliases) or 'none'}" if self.policy.alias else ""
         return f"{last.status} ({tag}{aliases}) {version.link}".rstrip()
 
+    def to_dict(self) -> dict[str, Any]:
+        """The watch as JSON."""
+        document: dict[str, Any] = json.loads(self.to_json())
+        return document
+
     def to_json(self) -> str:
         """The watch as a JSON text in ASCII.
 
@@ -98,9 +103,9 @@ class Watch:
         return json.dumps(asdict(self), default=datetime.isoformat)
 
     @classmethod
-    def from_json(cls, text: str | Mapping[str, Any]) -> Watch:
-        """Read what :meth:`to_json` wrote; a mapping is what the version before this one wrote."""
-        document: Mapping[str, Any] = json.loads(text) if isinstance(text, str) else text
+    def from_dict(cls, written: str | Mapping[str, Any]) -> Watch:
+        """Read what :meth:`to_json` or :meth:`to_dict` wrote."""
+        document: Mapping[str, Any] = json.loads(written) if isinstance(written, str) else written
         policy = dict(document["policy"])
         policy.update(approved=tuple(policy["approved"]), rejected=tuple(policy["rejected"]))
         known = {**document, "policy": ApprovalPolicy(**policy)}

@@ -133,7 +133,7 @@ class ModelApprovalSensor(BaseSensorOperator):
 
     def resume(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """Go on after the trigger's event."""
-        watch = Watch.from_json(event["watch"])
+        watch = Watch.from_dict(event["watch"])
         if event["error"]:
             self._end(RegistryError(event["error"]))
         if watch.decision is None:
@@ -274,7 +274,7 @@ class ModelApprovalSensor(BaseSensorOperator):
         # A retry or a cleared task is another wait.
         if not known or known["try_number"] != context["ti"].try_number:
             return None
-        return Watch.from_json(known["watch"])
+        return Watch.from_dict(known["watch"])
 
     def _remember(self, context: Context, watch: Watch) -> None:
         if store := self._store(context):

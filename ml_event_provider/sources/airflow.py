@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import traceback
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -279,6 +280,7 @@ def import_error_event(row: Any, *, workspace: str, origin: str, redact: Callabl
     )
 
 
+@lru_cache(maxsize=256)
 def _same_error(stacktrace: str | None) -> str:
     """What names an import error, whenever the file is parsed."""
     text = stacktrace or ""

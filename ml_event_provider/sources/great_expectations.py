@@ -45,7 +45,7 @@ def validation_event(
 ) -> Event:
     """``ml.data_validation.success`` or ``.failed`` of a ``CheckpointResult``.
 
-    The event's id is over workspace, checkpoint, the run's name and time, where it ran, and what each expectation found
+    The event's id is over workspace, checkpoint, the run's name and time, the dag run, and what each expectation found
     in which data: the same result always gives the same event, and two results never share one, although they may
     share the run's name and time. ``failed_expectations`` lists at most 100, none with the unexpected values
     themselves: these may be personal data.
@@ -79,7 +79,7 @@ def validation_event(
                 checkpoint,
                 run_name,
                 run_time.isoformat(),
-                *(dag_id, run_id, task_id, map_index),
+                *(dag_id, run_id, map_index),
                 _digest([success, *map(content, validations)]),
             ),
             source=f"/great-expectations/{quote(workspace, safe='')}",
@@ -124,7 +124,7 @@ def drift_detected(
     ``BaseDatasetId``, ``TargetDatasetId``, ``DriftCoefficient`` (0…1), ``StartTime`` and ``EndTime``; its
     subject is ``datadrifts/{DataDriftId}/runs/{RunId}``, and its ``RunId`` ends in epoch milliseconds.
 
-    The event's id is over workspace, name, time, where the check ran, the two datasets, the window and what was
+    The event's id is over workspace, name, time, the dag run, the two datasets, the window and what was
     measured: checks that share name and time are events of their own.
 
     :param time: when the check ran.
@@ -179,7 +179,6 @@ def drift_detected(
                 drift_run,
                 dag_id,
                 run_id,
-                task_id,
                 map_index,
                 _digest(named(measured)),
             ),

@@ -10,6 +10,7 @@ import http.client
 import os
 import select
 import ssl
+import warnings
 from collections import OrderedDict
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
@@ -166,6 +167,10 @@ class _Answer(http.client.HTTPResponse):
 def _tls(verify: bool | str) -> ssl.SSLContext:
     if verify is True:
         verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or _default_authorities()
+    if verify is False:
+        from urllib3.exceptions import InsecureRequestWarning
+
+        warnings.warn("the server's certificate is not verified", InsecureRequestWarning, stacklevel=2)
     # Authorities that were replaced on the disk are read again.
     return _context(verify, os.stat(verify).st_mtime_ns if verify else 0)
 

@@ -80,7 +80,7 @@ class ModelApprovalTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Poll until the version is approved or rejected, the time is up, or the registry is given up."""
-        watch = Watch.from_json(self.watch)
+        watch = Watch.from_dict(self.watch)
         try:
             while True:
                 await self._look(watch)

@@ -254,21 +254,17 @@ def test_json_media_types(content_type: object, is_json: bool) -> None:
 
 
 HOSTILE = {"a\0b": ["c\0", {"d": "\ud800\0"}], "plain": "\\u0000", "n": 2**63}
-CLEAN = {"a\ufffdb": ["c\ufffd", {"d": "\ufffd\ufffd"}], "plain": "\\u0000", "n": 2**63}
 
 
-def test_what_no_database_stores_is_replaced_in_data_when_it_is_read_and_when_it_is_written() -> None:
-    assert Event.from_dict(document(data=HOSTILE)).data == CLEAN
+def test_what_utf_8_cannot_carry_is_replaced_when_data_is_written_and_nothing_else_is() -> None:
     written = event(data=HOSTILE).to_json()
-    assert json.loads(written)["data"] == CLEAN
+    assert json.loads(written)["data"] == {**HOSTILE, "a\0b": ["c\0", {"d": "\ufffd\0"}]}
     written.encode()
 
 
 @given(st.recursive(st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8))
-def test_what_is_read_is_what_is_written(value: Any) -> None:
-    read = Event.from_dict(document(data={"value": value}))
-    assert Event.from_json(event(data={"value": value}).to_json()).data == read.data
-    assert Event.from_json(read.to_json()).data == read.data
+def test_what_is_read_is_what_was_written(value: Any) -> None:
+    assert Event.from_json(event(data={"value": value}).to_json()).data == {"value": value}
 
 
 @pytest.mark.parametrize("name", ["id", "source", "type", "subject", "workspace", "owner", "dataschema", "team"])

@@ -39,7 +39,7 @@ def watched(*answers: Any, **changes: Any) -> tuple[Watch, Scripted]:
     watch = Watch(**{"model": "churn", "version": "latest", "policy": ApprovalPolicy(), "max_errors": 3, **changes})
     for number in range(len(answers)):
         watch.look(registry, None, timeout=1, now=NOW + timedelta(minutes=number))  # type: ignore[arg-type]
-        watch = Watch.from_json(json.loads(json.dumps(watch.to_json())))
+        watch = Watch.from_dict(json.loads(json.dumps(watch.to_json() if number % 2 else watch.to_dict())))
     return watch, registry
 
 

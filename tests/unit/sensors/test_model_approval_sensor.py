@@ -147,7 +147,7 @@ def test_a_name_that_the_registry_accepts_never_fails_the_task_that_waited_for_i
     (event,) = inbox.events
     expected = name if odd == "n" * 200 else f"{model}\ufffd2"
     assert event["subject"] == f"models/{expected}/versions/1"
-    assert event["data"]["model"] == result["model"]
+    assert event["data"]["model"] == name
 
 
 @both

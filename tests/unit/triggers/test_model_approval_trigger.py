@@ -46,7 +46,7 @@ def trigger(model: str = "m", seconds: float = 60, max_errors: int = 3, **change
 
 async def outcome(one: ModelApprovalTrigger) -> tuple[Watch, str]:
     (event,) = [event async for event in one.run()]
-    return Watch.from_json(event.payload["watch"]), event.payload["error"]
+    return Watch.from_dict(event.payload["watch"]), event.payload["error"]
 
 
 async def test_its_end_fits_into_airflows_database_whatever_the_models_name(
@@ -57,7 +57,7 @@ async def test_its_end_fits_into_airflows_database_whatever_the_models_name(
     (event,) = [event async for event in trigger("a\0\ud800").run()]
     # What PostgreSQL's jsonb refuses to store.
     assert "\\u0000" not in json.dumps(event.payload).replace("\\\\u0000", "")
-    assert Watch.from_json(event.payload["watch"]).model == "a\0\ud800"
+    assert Watch.from_dict(event.payload["watch"]).model == "a\0\ud800"
 
 
 async def test_it_ends_with_the_decision_and_what_was_before(

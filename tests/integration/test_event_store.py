@@ -67,7 +67,7 @@ def test_recording_nothing_does_nothing() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        {"text": "训练失败 🚨 \u001f ' \" \\ %s :x {0}"},
+        {"text": "训练失败 🚨 \u0000 \u001f ' \" \\ %s :x {0}"},
         {"训练": {"深": [1, 2.5, None, True, "\u2028"]}},
         {"n": 2**70, "tiny": 5e-324},
         {},

@@ -441,6 +441,24 @@ def test_the_mail_server_is_guarded_like_a_url(server: MailServer) -> None:
     assert server.mails == []
 
 
+def test_a_mail_server_is_the_one_that_was_written(server: MailServer) -> None:
+    asked: list[str] = []
+
+    def resolve(name: str, port: int, **_: Any) -> list[Any]:
+        asked.append(name)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port))]
+
+    target = EmailTarget(Network(allowed_hosts=lambda: ("straße.example",), resolver=resolve))
+    mailer = connection(server)
+    mailer.host = "Straße.example"
+    assert target.send(mailer, sample_message(), timeout=5).outcome is Outcome.DELIVERED
+    assert asked == ["xn--strae-oqa.example"]
+    mailer.host = "a\u200db.example"
+    result = target.send(mailer, sample_message(), timeout=5)
+    assert (result.outcome, result.code) == (Outcome.REFUSED, "unusable")
+    assert "is no host name" in result.reason
+
+
 def test_the_check_greets_and_sends_nothing(target: EmailTarget, server: MailServer) -> None:
     result = target.check(connection(server), timeout=5)
     assert (result.outcome, result.code) == (Outcome.DELIVERED, "250")

@@ -293,6 +293,32 @@ def test_tls_checks_the_name_in_the_url_at_the_checked_address(tmp_path: Path) -
     assert "unable to get local issuer certificate" in unknown_authority.reason
 
 
+@pytest.mark.parametrize(
+    ("host", "asked", "told"),
+    [
+        ("straße.example", "xn--strae-oqa.example", "xn--strae-oqa.example"),
+        ("Hooks.Example", "hooks.example", "hooks.example"),
+        # The dot tells the resolver that no search domain is meant; certificates and servers do not know it.
+        ("straße.example.", "xn--strae-oqa.example.", "xn--strae-oqa.example"),
+    ],
+)
+def test_the_host_is_the_one_that_was_written_for_resolver_certificate_and_server(
+    tmp_path: Path, host: str, asked: str, told: str
+) -> None:
+    authority = Authority(tmp_path)
+    names: list[str] = []
+
+    def resolve(name: str, port: int, **_: Any) -> list[Any]:
+        names.append(name)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port))]
+
+    network = Network(allowed_hosts=lambda: (host,), resolver=resolve)
+    with Receiver(tls=authority.server_context(told)) as receiver:
+        assert answered(network, receiver.url("/x", host=host), verify=str(authority.path)).status == 200
+        assert receiver.requests[0].headers["host"] == f"{told}:{receiver.port}"
+    assert names == [asked]
+
+
 def test_the_environments_authorities_are_trusted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: Network
 ) -> None:

@@ -52,7 +52,7 @@ CASES = {
 }
 
 TEMPLATE = "{% block title %}spin{% endblock %}{% block body %}" + (
-    "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}{% endblock %}"
+    "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}{% endblock %}"
 )
 
 #: Records events at given rates, in a process of its own; their own time is the moment before the commit.

@@ -36,6 +36,7 @@ class Forker:
         more = {}
         if offset:
             more = {"LD_PRELOAD": libfaketime(), "FAKETIME": offset, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+            more["FAKETIME_FORCE_MONOTONIC_FIX"] = "0"  # else its threads spin, as do the rest of the machine
         self._log = log.open("ab")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "soak.fork", str(log)],

@@ -23,6 +23,7 @@ from ml_event_provider.dispatch.rounds import Rounds
 from ml_event_provider.dispatch.sending import Sending
 from ml_event_provider.dispatch.settings import Settings
 from ml_event_provider.exceptions import WrongTables
+from ml_event_provider.metrics import count
 from ml_event_provider.store import migration
 from ml_event_provider.store.engine import transaction
 
@@ -71,6 +72,8 @@ class DispatcherProcess:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, on_signal)
         log.info("Dispatcher %s started (parent %s)", self.id, self._parent or "none")
+        # Airflow reads its list of metrics with the first that is sent: here, not in several threads at once.
+        count("dispatcher_starts")
         if not self._tables_fit(woken):
             return
         sending = self._thread("lease", lambda: self._sending.run(self._signals))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -33,8 +35,8 @@ def forker():
             env={**environment, **more},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
             text=True,
+            start_new_session=True,
         )
         started.append(process)
         while "ready" not in (line := process.stdout.readline()):
@@ -45,6 +47,9 @@ def forker():
     yield start
     for process in started:
         process.stdin.close()
+        # A dispatcher that outlived a failed test would work on in those that follow.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait(20)
 
 

@@ -90,8 +90,8 @@ def test_a_dispatcher_a_day_off_that_dies_blocks_no_job_and_is_told_of(forker: A
     try:
         wait_for(
             lambda: {holder for holder, _ in holders().values()} == {str(right)},
-            "the right one to take the jobs over",
-            seconds=60,
+            "the right one to take the jobs over: what is not its turn when it starts, it tries a minute later",
+            seconds=120,
         )
         wait_for(lambda: len(health()["dispatchers"]) == 1, "the dead one to count as dead", seconds=60)
         assert not [one for one in health()["problems"] if "the clock of" in one]

@@ -47,4 +47,6 @@ class Clock:
             "FAKETIME_TIMESTAMP_FILE": str(self._file),
             "FAKETIME_NO_CACHE": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            # Else each timed wait of a thread ends at once, and threads that wait for the interpreter only spin.
+            "FAKETIME_FORCE_MONOTONIC_FIX": "0",
         }

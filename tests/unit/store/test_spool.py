@@ -50,7 +50,7 @@ def files(spool: Spool, folder: str = ".") -> list[str]:
 
 
 def test_batches_come_back_whole_and_in_order(spool: Spool) -> None:
-    first = [event("e-1", text="训练 \u2028 🚨"), event("e-2", n=1.5, nested={"a": [None, True]})]
+    first = [event("e-1", text="训练 \u0000 \u2028 🚨"), event("e-2", n=1.5, nested={"a": [None, True]})]
     spool.put(first)
     spool.put([event("e-3")])
     taken: list[list[Event]] = []

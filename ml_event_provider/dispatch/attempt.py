@@ -142,6 +142,7 @@ class Sender:
             settled,
             state=DeliveryState.FAILED,
             next_attempt_at=self._now() + timedelta(seconds=wait),
+            wished=result.retry_after is not None,
             options=_without_reached(delivery.options, result),
         )
 

@@ -20,7 +20,7 @@ from ml_event_provider.dispatch.loop import Bell, guarded
 from ml_event_provider.dispatch.settling import Ended, Settling
 from ml_event_provider.dispatch.workers import Workers
 from ml_event_provider.metrics import gauge
-from ml_event_provider.store import lanes, leases, settlements
+from ml_event_provider.store import lanes, leases, recovery, settlements
 from ml_event_provider.store.breakers import LONGEST_WAIT
 from ml_event_provider.store.engine import database_now, transaction
 
@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 0.05
 #: How often what went wrong with moments and dead targets is looked for, in seconds.
 TIDY_SECONDS = 10.0
+#: How long one turn makes due what waited for targets that answer again, in seconds.
+RECOVER_SECONDS = 1.0
 #: The longest that a remote's wish to wait is obeyed, in seconds.
 LONGEST_WISH = 86_400.0
 
@@ -78,6 +80,7 @@ class Sending:
             if now >= tidy_at:
                 tidy_at = now + TIDY_SECONDS
                 guarded("tidy", self._tidy, signals.stopping)
+                guarded("recover", self._recover, signals.stopping)
             leased = guarded("lease", self._lease, signals.stopping)
             lease_at = time.monotonic() + self._settings.poll
             if not (leased and self._lanes.hungry):
@@ -251,3 +254,11 @@ class Sending:
             log.warning("%d delivery(ies) were given up: their targets do not answer", given_up)
         if mended:
             log.warning("%d delivery(ies) waited for a moment that a wrong clock had set: they are due now", mended)
+
+    def _recover(self) -> None:
+        """Make due what failed while its target did not answer, and now does."""
+        end = time.monotonic() + RECOVER_SECONDS
+        made: int | None = 0
+        while made is not None and time.monotonic() < end and not self._stopping.is_set():
+            with transaction() as connection:
+                made = recovery.make_due(connection, now=database_now(connection))

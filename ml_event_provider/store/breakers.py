@@ -113,6 +113,7 @@ def _note(connection: Connection, lane_id: int, told: Sequence[Heard], now: date
     if is_open and not was_open:
         _tell(connection, lane, UNREACHABLE, state, values, now)
     if was_open and not is_open:
+        connection.execute(update(_LANE).where(_LANE.c.id == lane_id).values(recovered_at=now))
         _tell(connection, lane, RECOVERED, before, {"code": lane.code, "reason": lane.reason}, now)
 
 

@@ -202,6 +202,8 @@ lane = Table(
     Column("failures", Integer, nullable=False, server_default="0"),
     Column("opened_at", UtcDateTime, nullable=True),
     Column("probe_at", UtcDateTime, nullable=True),
+    # When it closed, until all that failed before has been made due.
+    Column("recovered_at", UtcDateTime, nullable=True),
     # Whether its last attempt took long: it gets the slow ones' share.
     Column("slow", Boolean, nullable=False, server_default=false()),
     # What its last failure said.
@@ -232,6 +234,8 @@ delivery = Table(
     Column("state", String(20), nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("next_attempt_at", UtcDateTime, nullable=True),
+    # When its last attempt failed, where it waits by our own reckoning and not because the remote named a time.
+    Column("failed_at", UtcDateTime, nullable=True),
     Column("lease_owner", String(100), nullable=True),
     Column("lease_until", UtcDateTime, nullable=True),
     Column("code", String(100), nullable=False, server_default=""),

@@ -59,6 +59,8 @@ class Settlement:
     reason: str
     state: DeliveryState
     next_attempt_at: datetime | None = None
+    #: Whether the remote itself named that time.
+    wished: bool = False
     options: Mapping[str, Any] | None = None
     #: False where nothing was sent, because the target asked to wait its turn.
     attempted: bool = True
@@ -128,13 +130,15 @@ def _settle(connection: Connection, settlements: Sequence[Settlement], owner: st
     alike: dict[tuple[Any, ...], list[str]] = defaultdict(list)
     for one in settlements:
         options = None if one.options is None else json.dumps(dict(one.options), ensure_ascii=False)
-        ending = (one.state, one.number, one.next_attempt_at, one.code[:100], one.reason[:1000], options)
+        words = one.code[:100], one.reason[:1000]
+        ending = (one.state, one.number, one.next_attempt_at, one.wished, *words, options)
         alike[ending].append(one.delivery_id)
-    for (state, number, next_attempt_at, code, reason, options), ids in alike.items():
+    for (state, number, next_attempt_at, wished, code, reason, options), ids in alike.items():
         values: dict[str, Any] = {
             "state": state,
             "attempts": number,
             "next_attempt_at": next_attempt_at,
+            "failed_at": None if wished or state != DeliveryState.FAILED else now,
             "lease_owner": None,
             "lease_until": None,
             "code": code,

@@ -39,6 +39,7 @@ def upgrade() -> None:
         sa.Column("failures", sa.Integer(), server_default="0", nullable=False),
         sa.Column("opened_at", UtcDateTime(), nullable=True),
         sa.Column("probe_at", UtcDateTime(), nullable=True),
+        sa.Column("recovered_at", UtcDateTime(), nullable=True),
         sa.Column("slow", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("code", sa.String(length=100), server_default="", nullable=False),
         sa.Column("reason", sa.String(length=1000), server_default="", nullable=False),
@@ -162,6 +163,7 @@ def _upgrade_deliveries() -> None:
     op.add_column(delivery, sa.Column("stream", sa.String(length=36), nullable=True))
     op.add_column(delivery, sa.Column("ordinal", sa.BigInteger(), server_default="0", nullable=False))
     op.add_column(delivery, sa.Column("alert_id", sa.String(length=36), server_default="", nullable=False))
+    op.add_column(delivery, sa.Column("failed_at", UtcDateTime(), nullable=True))
     # What a rule does in Airflow was marked by a connection's name; a direct notification has no rule's version.
     op.execute(
         "UPDATE ml_event_delivery SET action = options, options = '{}', conn_id = '' WHERE conn_id = 'airflow'"
@@ -222,5 +224,5 @@ def _downgrade_deliveries() -> None:
     )
     op.execute("UPDATE ml_event_delivery SET options = action, conn_id = 'airflow' WHERE action IS NOT NULL")
     op.execute("UPDATE ml_event_delivery SET state = 'muted' WHERE state IN ('overtaken', 'cancelled')")
-    for column in ("alert_id", "ordinal", "stream", "action", "lane_id", "workspace"):
+    for column in ("failed_at", "alert_id", "ordinal", "stream", "action", "lane_id", "workspace"):
         op.drop_column(delivery, column)

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+from typing import Final
+
 from fastapi import Depends, FastAPI, HTTPException, Request, status
 from fastapi.responses import JSONResponse
 
-from ml_event_provider import __version__
+from ml_event_provider import __version__, troubles
 from ml_event_provider.api import alerts, health, ingest, rules, silences
 from ml_event_provider.api.security import caller, meant_by_the_user
 from ml_event_provider.exceptions import InvalidEvent, InvalidRule, NotFound
-from ml_event_provider.store.engine import schema_differs, worth_retrying
+from ml_event_provider.store.engine import DATABASE_ERROR, schema_differs, worth_retrying
+
+log = logging.getLogger(__name__)
+
+_AWAY: Final = "the database is busy or away"
+_OTHER_TABLES: Final = "the tables of ML events are of another version: run `airflow db migrate`"
 
 
 def storable_address(request: Request) -> None:
@@ -44,12 +52,19 @@ def create_app() -> FastAPI:
     async def not_found(_: Request, error: Exception) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, status_code=404)
 
+    @app.exception_handler(DATABASE_ERROR)
+    async def database(_: Request, error: Exception) -> JSONResponse:
+        # What is handled here is told once a minute; what is raised again has its traceback in the log each time.
+        if schema_differs(error):
+            troubles.tell(log, f"Requests are answered 503: {_OTHER_TABLES}", error, level=logging.WARNING)
+            return later(_OTHER_TABLES, seconds=60)
+        if worth_retrying(error) or troubles.expected(error):
+            troubles.tell(log, f"Requests are answered 503: {_AWAY}", error)
+            return later(f"{_AWAY}; send the same again", seconds=1)
+        raise error
+
     @app.exception_handler(Exception)
     async def unexpected(_: Request, error: Exception) -> JSONResponse:
-        if worth_retrying(error):
-            return later("the database is busy or away; send the same again", seconds=1)
-        if schema_differs(error):
-            return later("the tables of ML events are of another version: run `airflow db migrate`", seconds=60)
         return JSONResponse({"detail": "internal error; see the API server's log"}, status_code=500)
 
     return app

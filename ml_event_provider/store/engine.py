@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import text
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError, StatementError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError, SQLAlchemyError, StatementError
 
 from ml_event_provider.events.strict_json import SURROGATE
 
@@ -28,6 +28,8 @@ def engine() -> Engine:
     return settings.engine
 
 
+#: What goes wrong in the database, or on the way to it.
+DATABASE_ERROR: Final = SQLAlchemyError
 #: The dialects whose deadlocks roll back whole transactions, savepoints or not.
 MYSQL = frozenset({"mysql", "mariadb"})
 #: What users of these have to know.

@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import time
+from collections import deque
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,17 @@ from ml_event_provider.dispatch.reconciler import Reconciler
 from ml_event_provider.exceptions import EventRejected
 from ml_event_provider.metrics import gauge
 from ml_event_provider.store import claims, cursors, dispatchers, quarantine, retention, unmatched
-from ml_event_provider.store.engine import database_now, refuses, schema_differs, transaction, utc_now, worth_retrying
+from ml_event_provider.store.engine import (
+    IDLE_SECONDS,
+    database_now,
+    refuses,
+    schema_differs,
+    transaction,
+    utc_now,
+    worth_retrying,
+)
 from ml_event_provider.store.spool import Spool
+from ml_event_provider.store.unread import Ended, Unread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,6 +44,10 @@ SILENT_SECONDS = 30.0
 HOUSEKEEPING_SECONDS = 1.0
 #: How often the ends of tries that are not committed yet are looked at: the latency of a failed task's event.
 CLAIM_SECONDS = 0.2
+#: How often sessions are looked for whose process does not read what it asked for.
+UNREAD_SECONDS = 3.0
+#: How many such sessions the heartbeat tells of, and for how long.
+MOST_ENDED, TELL_ENDED = 5, timedelta(hours=1)
 #: How long one housekeeping job may keep the others waiting.
 TURN_SECONDS = 4.0
 
@@ -57,6 +71,8 @@ class Housekeeping:
         self._id = dispatcher_id
         self._parent = parent
         self._spool = Spool(config.spool_directory(), megabytes=config.spool_megabytes())
+        self._unread = Unread()
+        self._ended: deque[Ended] = deque(maxlen=MOST_ENDED)
 
     def run(self, signals: Signals) -> None:
         """Do each job when it is due, each guarded from the others, until told to stop; end with the parent."""
@@ -85,6 +101,7 @@ class Housekeeping:
             ("heartbeat", HEARTBEAT_SECONDS, self._beat),
             ("spool", HOUSEKEEPING_SECONDS, lambda: self._spool.drain(record_spooled, away=away, go_on=turn())),
         ]
+        jobs.append(("unread", UNREAD_SECONDS, self._end_unread))
         jobs.append(("claims", CLAIM_SECONDS, settle_claims))
         every = self._settings.reconcile_every
         if every > 0:
@@ -112,6 +129,15 @@ class Housekeeping:
         if pruned:
             log.info("Pruned %d event(s) recorded before %s", pruned, before.isoformat())
 
+    def _end_unread(self) -> None:
+        for one in self._unread.end():
+            self._ended.append(one)
+            log.warning(
+                "Database session %d (%s, from %s) was ended: its process did not read a statement's answer for %d s."
+                " It is frozen, or its machine is gone; it had a transaction open for %d s",
+                *(one.pid, one.name, one.host, IDLE_SECONDS, one.open_for),
+            )
+
     def _beat(self) -> None:
         held = self._spool.look()
         with transaction() as connection:
@@ -121,6 +147,9 @@ class Housekeeping:
             report = {
                 "skew_seconds": skew,
                 **self._report(),
+                "ended": [
+                    {**one._asdict(), "at": one.at.isoformat()} for one in self._ended if now - one.at < TELL_ENDED
+                ],
                 "spool": {**held._asdict(), "directory": str(self._spool.directory)},
             }
             dispatchers.beat(

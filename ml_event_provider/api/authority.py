@@ -18,6 +18,7 @@ from airflow.api_fastapi.auth.managers.models.resource_details import AccessView
 from fastapi import HTTPException, status
 
 from ml_event_provider import extensions
+from ml_event_provider.dispatch.completion import tells_of_run
 from ml_event_provider.sources.airflow import event_source
 from ml_event_provider.store import airflow_tables, events
 from ml_event_provider.store.engine import transaction
@@ -102,6 +103,9 @@ def notify(who: Caller, event: Event, targets: Sequence[tuple[str, Mapping[str, 
     """
     publish(who, [event])
     _same_event(who, event)
+    if tells_of_run(event) and not _reads_dag(who, event.workspace, dag_id := str(event.data.get("dag_id"))):
+        # It is told as Airflow's tables say, and to whom the caller likes.
+        raise _forbidden(who, f"tell of runs of the DAG {dag_id!r}: it takes the right to read it")
     for conn_id, team in _teams_of_connections(event.workspace, [one for one, _ in targets]).items():
         if not (who.is_service or _may_with_connections(who, "GET", team=team, conn_id=conn_id)):
             raise _forbidden(who, f"use the connection {conn_id!r}: it takes the right to read it")
@@ -130,12 +134,16 @@ def _same_event(who: Caller, event: Event) -> None:
     if known is None:
         return
     workspace, dag_id = known
-    details = DagDetails(id=dag_id, team_name=_team_of(workspace))
-    seen = who.is_service or dag_id is None
-    if workspace != event.workspace or not (
-        seen or _asked("is_authorized_dag", method="GET", user=who.user, details=details)
-    ):
+    if workspace != event.workspace or not _reads_dag(who, workspace, dag_id):
         raise _forbidden(who, f"tell of the event {event.id!r} of {event.source!r}: give it an id of your own")
+
+
+def _reads_dag(who: Caller, workspace: str, dag_id: str | None) -> bool:
+    """Whether the caller may read a DAG of a workspace; a process, and where there is none, yes."""
+    if who.is_service or dag_id is None:
+        return True
+    details = DagDetails(id=dag_id, team_name=_team_of(workspace))
+    return bool(_asked("is_authorized_dag", method="GET", user=who.user, details=details))
 
 
 def _teams() -> frozenset[str]:

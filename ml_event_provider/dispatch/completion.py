@@ -3,16 +3,20 @@
 A DAG-level callback often gets no more than ``dag`` and ``run_id``, so its event lacks what names the run: when it was
 created and how often it was cleared. The database knows, and gives the event the id under which the scheduler's
 listener recorded the same change.
+
+Nor does each process know to which team its DAG belongs: a deadline's callback never, a task on Airflow 3.2 neither.
+What they tell of in the configured workspace is moved to the team's, under the id that others give the same change.
 """
 
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ml_event_provider import config
 from ml_event_provider.dispatch import approvals
-from ml_event_provider.sources.airflow import dag_run_event
+from ml_event_provider.events.belonging import dag_of
+from ml_event_provider.sources.airflow import dag_run_event, in_workspace
 from ml_event_provider.store import airflow_tables, events
 
 if TYPE_CHECKING:
@@ -20,20 +24,40 @@ if TYPE_CHECKING:
 
     from ml_event_provider.events.model import Event
 
-_DAG_RUN = "airflow.dag_run."
+_DAG_RUN: Final = "airflow.dag_run."
+#: Who speaks from within a process of a DAG's.
+_PROCESSES: Final = frozenset({"worker", "callback"})
 
 
 def complete(connection: Any, told: Sequence[Event]) -> list[Event]:
     """The events: those of dag runs from callbacks completed from the run's row, approvals under their change's id."""
     completed: list[Event] = []
-    for event in told:
-        if event.origin == "callback" and event.type.startswith(_DAG_RUN):
+    for event in _in_their_workspaces(connection, told):
+        if tells_of_run(event):
             completed.append(_from_row(connection, event))
         elif approvals.is_sighting(event):
             completed.append(approvals.named(connection, event, beside=completed))
         else:
             completed.append(event)
     return completed
+
+
+def tells_of_run(event: Event) -> bool:
+    """Whether the event is completed from what Airflow's tables say of its dag run."""
+    return event.origin == "callback" and event.type.startswith(_DAG_RUN)
+
+
+def _in_their_workspaces(connection: Any, told: Sequence[Event]) -> list[Event]:
+    """The events, each that a process of a team's DAG told of in the configured workspace in the team's."""
+    unsure = {
+        number: dag_id
+        for number, event in enumerate(told)
+        if event.origin in _PROCESSES and event.workspace == config.workspace() and (dag_id := dag_of(event))
+    }
+    owners = airflow_tables.workspaces_of(connection, set(unsure.values()))
+    return [
+        in_workspace(event, owners[unsure[number]]) if number in unsure else event for number, event in enumerate(told)
+    ]
 
 
 def _from_row(connection: Any, event: Event) -> Event:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from ml_event_provider import config
+from ml_event_provider.events.belonging import by_dag
 from ml_event_provider.events.bounds import bounded
 from ml_event_provider.events.hops import HOPS_EXTENSION, read_run_id
 from ml_event_provider.events.identity import change_id
@@ -73,7 +74,7 @@ class _EventOperator(BaseOperator):
                 workspace=workspace,
                 owner=attribute_text("owner", str(getattr(self, "owner", "") or "")),
                 origin="worker",
-                extensions={} if led is None else {HOPS_EXTENSION: led[0]},
+                extensions=by_dag(ti.dag_id) | ({} if led is None else {HOPS_EXTENSION: led[0]}),
             )
         )
 

@@ -223,7 +223,7 @@ class ModelApprovalSensor(BaseSensorOperator):
             key, new = self.tag, decision.version.tags.get(self.tag, str(decision.status))
             old = None if pending is None else pending.version.tags.get(self.tag)
         return approval_changed(
-            workspace=config.workspace(),
+            workspace=getattr(context.get("dag_run"), "team_name", None) or config.workspace(),
             registry=self.registry,
             instance=self.conn_id,
             model_version=decision.version,

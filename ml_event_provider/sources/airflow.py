@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 import traceback
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from ml_event_provider.events.bounds import bounded, cut
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 #: The longest exception message and traceback in an event, in characters.
 MAX_MESSAGE = 4_000
 MAX_TRACEBACK = 16_000
+_DEADLINE_MISSED: Final = "airflow.deadline.missed"
 #: How Airflow ends a parse that takes longer than ``[core] dagbag_import_timeout``.
 _STOPPED = "AirflowTaskTimeout: DagBag import timeout"
 #: The line of a traceback that names the exception.
@@ -308,9 +310,9 @@ def deadline_missed_event(
     }
     return bounded(
         Event(
-            id=change_id(workspace, "deadline", dag_id, run_id, data["deadline_id"], data["deadline_time"]),
+            id=_deadline_id(workspace, data),
             source=event_source(workspace),
-            type="airflow.deadline.missed",
+            type=_DEADLINE_MISSED,
             subject=attribute_text("subject", f"dags/{dag_id}/runs/{run_id}"),
             time=datetime.now(UTC),
             data=_present(data),
@@ -318,6 +320,33 @@ def deadline_missed_event(
             origin=origin,
         )
     )
+
+
+def in_workspace(event: Event, workspace: str) -> Event:
+    """The event as whoever knows its workspace describes the same change: Airflow's own under another source and id."""
+    if event.workspace == workspace:
+        return event
+    if event.source != event_source(event.workspace):
+        return replace(event, workspace=workspace)
+    known = _named_by_data(event, event.workspace) == event.id
+    event_id = _named_by_data(event, workspace) if known else event.id
+    return replace(event, id=event_id, source=event_source(workspace), workspace=workspace)
+
+
+def _named_by_data(event: Event, workspace: str) -> str:
+    """The id that the event has in a workspace, where it is made of what its data say; else an empty text."""
+    state = event.type.removeprefix("airflow.task_instance.")
+    if event.type == _DEADLINE_MISSED:
+        return _deadline_id(workspace, event.data)
+    try:
+        return "" if state == event.type else task_try_id(workspace, str(event.data.get("try_id")), state)
+    except ValueError:
+        return ""
+
+
+def _deadline_id(workspace: str, data: Mapping[str, Any]) -> str:
+    names = ("dag_id", "run_id", "deadline_id", "deadline_time")
+    return change_id(workspace, "deadline", *(data.get(name) for name in names))
 
 
 def exception_data(error: BaseException | str, redact: Callable[[str], str] = str) -> dict[str, str]:

@@ -89,12 +89,19 @@ def connections(connection: Connection) -> dict[str, str]:
 
     table = AirflowConnection.__table__
     found = {row.conn_id: row.conn_type for row in connection.execute(select(table.c.conn_id, table.c.conn_type))}
+    owners = teams(connection)
     for name, value in os.environ.items():
         if name.startswith("AIRFLOW_CONN_"):
-            conn_id = name.removeprefix("AIRFLOW_CONN_").lower()
+            conn_id = _without_team(name.removeprefix("AIRFLOW_CONN_"), owners).lower()
             kind = AirflowConnection.from_json(value).conn_type if value.startswith("{") else value.partition(":")[0]
             found.setdefault(conn_id, str(kind).replace("-", "_"))
     return found
+
+
+def _without_team(name: str, owners: Iterable[str]) -> str:
+    """The connection's name in a variable's, where it is a team's own: ``_RED___CHAT`` is the red team's ``CHAT``."""
+    starts = (f"_{team.upper()}___" for team in owners)
+    return next((name.removeprefix(start) for start in starts if name.startswith(start)), name)
 
 
 def asset_consumers(connection: Connection) -> dict[str, list[str]]:

@@ -12,8 +12,9 @@ from pydantic_core import from_json
 from sqlalchemy import select, text
 from sqlalchemy.orm import object_session
 
+from ml_event_provider.events.belonging import dag_of
 from ml_event_provider.events.bounds import bounded
-from ml_event_provider.events.model import Event, attribute_text
+from ml_event_provider.events.model import Event
 from ml_event_provider.store import schema, wakes
 from ml_event_provider.store.choice import begins, chosen
 from ml_event_provider.store.engine import (
@@ -44,8 +45,6 @@ _UNBOUND = text("SELECT set_config('lock_timeout', :before, true)")
 #: What is read forward.
 KEY = _TABLE.c.seq
 _TRY_PREFIX = "airflow.task_instance."
-#: Airflow's own ids are no longer.
-LONGEST_DAG_ID = 250
 
 
 class RecordedEvent(NamedTuple):
@@ -144,12 +143,6 @@ def try_of(event: Event) -> UUID | None:
         return UUID(str(event.data.get("try_id")))
     except ValueError:
         return None
-
-
-def dag_of(event: Event) -> str | None:
-    """The DAG that the event tells of, as the store's column may hold it."""
-    dag_id = event.data.get("dag_id") or event.data.get("source_dag_id")
-    return attribute_text("subject", dag_id)[:LONGEST_DAG_ID] if isinstance(dag_id, str) and dag_id else None
 
 
 def latest_state_of_try(connection: Connection, try_uuid: UUID | str) -> tuple[str | None, dict[str, int]]:

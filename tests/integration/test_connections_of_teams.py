@@ -9,6 +9,8 @@ from sqlalchemy import text
 
 from ml_event_provider.dispatch.connections import look_up
 from ml_event_provider.exceptions import LookUpFailed, UnknownTarget
+from ml_event_provider.store import airflow_tables
+from ml_event_provider.store.engine import transaction
 from tests.conftest import configure_airflow
 from tests.integration.airflow_rows import orm_session
 
@@ -69,6 +71,19 @@ def test_without_teams_a_workspace_is_a_name_and_nothing_more(monkeypatch: pytes
     monkeypatch.setenv("AIRFLOW__CORE__MULTI_TEAM", "False")
     assert [host("everybodys", workspace) for workspace in ("red", "default")] == ["all", "all"]
     assert [host("chat", workspace) for workspace in ("red", "default")] == ["everybodys-chat"] * 2
+
+
+def test_rules_are_checked_against_the_names_by_which_teams_find_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AIRFLOW_CONN_CHAT")
+    monkeypatch.setenv("AIRFLOW_CONN___OTHER___CHAT", "http://a-name-that-is-no-teams")
+    with transaction() as connection:
+        found = airflow_tables.connections(connection)
+    assert {name for name in found if name in {"reds", "everybodys"} or "chat" in name} == {
+        "reds",
+        "everybodys",
+        "chat",
+        "__other___chat",
+    }
 
 
 def test_what_is_not_there_is_said_with_the_workspace() -> None:

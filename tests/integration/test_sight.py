@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from ml_event_provider.dispatch import alerts
 from ml_event_provider.dispatch.matching import Rules, match_batch
+from ml_event_provider.events.belonging import by_dag
 from ml_event_provider.exceptions import NotFound
 from ml_event_provider.store import definitions, events, schema, states
 from ml_event_provider.store.engine import transaction
@@ -72,6 +73,18 @@ def test_an_alert_that_is_over_bears_neither() -> None:
     assert set(rows().values()) <= {(False, None)}
     with transaction() as connection, pytest.raises(NotFound):
         states.open_alert(connection, alert.id)
+
+
+def test_an_alert_about_what_a_task_told_is_hidden_from_who_may_not_read_its_dag() -> None:
+    put("told", by=["subject"], repeat="1d")
+    moment = START + timedelta(minutes=1)
+    told = replace(EVENT, id="told", type="shop.failed", time=moment, extensions=by_dag("theirs"))
+    with transaction() as connection:
+        events.record(connection, [told], now=moment)
+    match_batch(Rules(), limit=100, now=lambda _: moment)
+    with transaction() as connection:
+        assert [one.rule for one in states.open_alerts(connection, sight=Sight(dags=frozenset({"theirs"})))] == ["told"]
+        assert states.open_alerts(connection, sight=Sight(dags=frozenset({"mine"}))) == []
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from ml_event_provider.events.belonging import by_dag
 from ml_event_provider.events.identity import change_id
 from ml_event_provider.events.model import Event, attribute_text
 from ml_event_provider.rules.resources import natural_paths
@@ -31,6 +32,8 @@ def awaited(rule: Rule, key: str) -> dict[str, Any]:
                 place[name] = {}
             place = place[name]
         place[last] = value
+    if only := _only_dag(rule):
+        document["data"].setdefault("dag_id", only)
     return document
 
 
@@ -47,6 +50,7 @@ def absent_event(rule: Rule, key: str, at: float, facts: Mapping[str, Any]) -> E
         workspace=attribute_text("workspace", rule.workspace),
         owner=attribute_text("owner", rule.owner),
         origin="dispatcher",
+        extensions=by_dag(awaited(rule, key)["data"].get("dag_id")),
         data={
             "rule": rule.name,
             "key": values,
@@ -54,6 +58,17 @@ def absent_event(rule: Rule, key: str, at: float, facts: Mapping[str, Any]) -> E
             **{name: facts[name] for name in ("last", "within", "missed") if facts.get(name) is not None},
         },
     )
+
+
+def _only_dag(rule: Rule) -> str | None:
+    """The DAG of whose events a rule speaks, if it is one."""
+    wished: list[Any] = [*rule.scope.dags]
+    for wish in rule.wishes():
+        data = wish.get("data")
+        wished += data.get("dag_id", ()) if isinstance(data, dict) else ()
+    found = {one if isinstance(one, str) else "*" for one in wished}
+    name = found.pop() if len(found) == 1 else ""
+    return None if not name or "*" in name else name
 
 
 def _values(key: str) -> list[Any]:

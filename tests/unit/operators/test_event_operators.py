@@ -11,6 +11,7 @@ import pytest
 from airflow.sdk import DAG
 
 from ml_event_provider import config
+from ml_event_provider.events.belonging import dag_of
 from ml_event_provider.events.hops import run_id_of
 from ml_event_provider.exceptions import EventRejected, HandOverError, InvalidEvent
 from ml_event_provider.hooks import ingest
@@ -59,6 +60,23 @@ def publish(**options: Any) -> PublishEventOperator:
 
 def described(operator: Any = None, **changes: Any) -> dict[str, Any]:
     return dict((operator or publish()).describe(context(**changes)).to_dict())
+
+
+# Whose it is
+
+
+@pytest.mark.parametrize(
+    "operator",
+    [
+        publish(),
+        publish(data={"dag_id": "other"}, subject="datasets/x", source="/shop"),
+        SendNotificationOperator(task_id="say", targets=["inbox"], title="Hello"),
+        EvaluateRulesOperator(task_id="say", event_type="shop.refreshed"),
+    ],
+    ids=["plain", "about another DAG", "message", "question"],
+)
+def test_what_a_task_tells_belongs_to_its_dag(operator: Any) -> None:
+    assert dag_of(operator.describe(context())) == "train"
 
 
 # Ids

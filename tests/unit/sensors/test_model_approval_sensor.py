@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +16,11 @@ from airflow.sdk.exceptions import (
     TaskDeferred,
 )
 
+from ml_event_provider.events.belonging import dag_of
 from ml_event_provider.exceptions import RegistryError
 from ml_event_provider.hooks.mlflow import MLflowHook
-from ml_event_provider.registries import RegistryRefused
+from ml_event_provider.registries import Approval, ModelVersion, RegistryRefused
+from ml_event_provider.registries.watch import Sighting
 from ml_event_provider.sensors.model_approval import ModelApprovalSensor
 from ml_event_provider.triggers.model_approval import ModelApprovalTrigger
 from tests.peers.mlflow_relay import BUSY
@@ -85,6 +87,15 @@ def sensor(model: str, **changes: Any) -> ModelApprovalSensor:
 async def first_event(trigger: ModelApprovalTrigger) -> Any:
     async for event in trigger.run():
         return event.payload
+
+
+@pytest.mark.parametrize(("team", "workspace"), [("red", "red"), (None, "default")])
+def test_what_a_teams_sensor_saw_is_the_teams(team: str | None, workspace: str) -> None:
+    decision = Sighting(ModelVersion("churn", "1", {TAG: "approved"}), Approval.APPROVED, datetime.now(UTC))
+    context = {**task_context(), "dag_run": SimpleNamespace(team_name=team)}
+    task = sensor("churn")
+    event = task._event(context, task._new_watch(), decision)
+    assert (event.workspace, dag_of(event)) == (workspace, "train")
 
 
 def run(task: ModelApprovalSensor, context: Any = None) -> Any:

@@ -14,7 +14,7 @@ from ml_event_provider.dispatch.batch import Batch
 from ml_event_provider.dispatch.rules import Rules
 from ml_event_provider.events.identity import change_id
 from ml_event_provider.store import cursors, events, notifications, states, unmatched
-from ml_event_provider.store.engine import database_now, transaction, utc_now
+from ml_event_provider.store.engine import database_now, transaction
 from ml_event_provider.store.notifications import NewDelivery, NewNotification
 
 if TYPE_CHECKING:
@@ -179,5 +179,5 @@ def notify_directly(
         event_seq=events.place_of(connection, event),
         deliveries=made,
     )
-    notifications.create(connection, [notification], now=utc_now())
+    notifications.create(connection, [notification], now=database_now(connection))
     return new, [one.id for one in made]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import case, exists, func, null, select, update
 
 from ml_event_provider.exceptions import NotFound
-from ml_event_provider.store import schema
+from ml_event_provider.store import lanes, schema
 from ml_event_provider.store.choice import chosen
 from ml_event_provider.store.engine import database_now, in_chunks
 from ml_event_provider.store.events import RecordedEvent, by_seq
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection
+    from sqlalchemy import ColumnElement, Connection
 
     from ml_event_provider.store.choice import Names
 
@@ -134,10 +134,11 @@ def send_again(connection: Connection, *, delivery_id: str = "", all_dead: bool 
 
     :raises NotFound: if ``delivery_id`` names none that ended.
     """
+    now = database_now(connection)
     again = {
         "state": DeliveryState.PENDING,
         "attempts": 0,
-        "next_attempt_at": database_now(connection),
+        "next_attempt_at": now,
         "finished_at": None,
     }
     later = _DELIVERY.alias("later")
@@ -152,13 +153,28 @@ def send_again(connection: Connection, *, delivery_id: str = "", all_dead: bool 
         dead = update(_DELIVERY).where(_DELIVERY.c.state == DeliveryState.DEAD)
         words = {"state": DeliveryState.OVERTAKEN, "reason": "overtaken: a later message arrived"}
         connection.execute(dead.where(is_told).values(words))
+        _put_in_lanes(connection, _DELIVERY.c.state == DeliveryState.DEAD, now)
         return connection.execute(dead.values(again)).rowcount
     query = update(_DELIVERY).where(_DELIVERY.c.id == delivery_id, _DELIVERY.c.state.in_(_SENT_AGAIN))
+    _put_in_lanes(connection, _DELIVERY.c.id == delivery_id, now)
     unordered = case((is_told, null()), else_=_DELIVERY.c.stream)
     if connection.execute(query.values(**again, stream=unordered)).rowcount == 0:
         stands = get(connection, delivery_id).state
         raise NotFound(f"delivery {delivery_id!r} is {stands}: it is on its way already")
     return 1
+
+
+def _put_in_lanes(connection: Connection, ended: ColumnElement[bool], now: datetime) -> None:
+    """Have a lane for what is to be sent again: that by which it went may have been pruned."""
+    query = select(_DELIVERY.c.workspace, _DELIVERY.c.conn_id, _DELIVERY.c.lane_id)
+    went = connection.execute(query.where(ended, _DELIVERY.c.state.in_(_SENT_AGAIN)).distinct()).all()
+    go = lanes.ids(connection, {(one.workspace, one.conn_id) for one in went}, now=now)
+    for one in went:
+        lane = go[one.workspace, one.conn_id]
+        if lane != one.lane_id:
+            old = (_DELIVERY.c.workspace == one.workspace, _DELIVERY.c.conn_id == one.conn_id)
+            moved = update(_DELIVERY).where(ended, *old, _DELIVERY.c.lane_id == one.lane_id)
+            connection.execute(moved.values(lane_id=lane))
 
 
 def count_by_state(connection: Connection) -> dict[str, int]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, exists, func, select, update
 
 from ml_event_provider.store import schema
-from ml_event_provider.store.engine import in_chunks, insert_new
+from ml_event_provider.store.engine import become_writer, in_chunks, insert_new
 from ml_event_provider.store.schema import Breaker, DeliveryState
 
 if TYPE_CHECKING:
@@ -19,25 +20,58 @@ if TYPE_CHECKING:
 _TABLE = schema.lane
 _DELIVERY = schema.delivery
 
+#: How often it is noted that deliveries are made in a lane; how long an unused one is kept at least. No transaction
+#: that makes deliveries lasts for the difference, so that none finds a lane that is about to go.
+NOTED, KEPT = timedelta(hours=1), timedelta(days=1)
+
 
 def ids(connection: Connection, targets: Collection[tuple[str, str]], *, now: datetime) -> dict[tuple[str, str], int]:
-    """The lanes of targets, which workspace and ``conn_id`` name; new ones are made. Actions have no ``conn_id``."""
+    """The lanes of targets, which workspace and ``conn_id`` name; new ones are made. Actions have no ``conn_id``.
+
+    What is made within the transaction may go by them: none of them is pruned meanwhile.
+    """
     found = _known(connection, targets)
+    stale = sorted(row.id for row in found.values() if row.updated_at < now - NOTED)
+    if stale:
+        for chunk in in_chunks(stale):
+            connection.execute(update(_TABLE).where(_TABLE.c.id.in_(chunk)).values(updated_at=now))
+        # Whatever is still there is ours until we commit.
+        found = _known(connection, targets)
     new = sorted(set(targets) - set(found))
     if new:
         rows = [{"workspace": workspace, "conn_id": conn_id, "updated_at": now} for workspace, conn_id in new]
         insert_new(connection, _TABLE, rows)
         found |= _known(connection, new)
-    return found
+    return {target: row.id for target, row in found.items()}
 
 
-def _known(connection: Connection, targets: Collection[tuple[str, str]]) -> dict[tuple[str, str], int]:
+def _known(connection: Connection, targets: Collection[tuple[str, str]]) -> dict[tuple[str, str], Any]:
     wanted = set(targets)
-    found: dict[tuple[str, str], int] = {}
+    found: dict[tuple[str, str], Any] = {}
     for chunk in in_chunks(sorted({conn_id for _, conn_id in wanted})):
-        query = select(_TABLE.c.workspace, _TABLE.c.conn_id, _TABLE.c.id).where(_TABLE.c.conn_id.in_(chunk))
-        found |= {(row.workspace, row.conn_id): row.id for row in connection.execute(query)}
-    return {target: lane for target, lane in found.items() if target in wanted}
+        query = select(_TABLE.c.workspace, _TABLE.c.conn_id, _TABLE.c.id, _TABLE.c.updated_at)
+        rows = connection.execute(query.where(_TABLE.c.conn_id.in_(chunk)))
+        found |= {(row.workspace, row.conn_id): row for row in rows}
+    return {target: row for target, row in found.items() if target in wanted}
+
+
+def prune(connection: Connection, *, before: datetime, now: datetime, limit: int) -> int:
+    """Delete lanes that were not used since a moment, and for ``KEPT`` at least; say how many.
+
+    One with a delivery that has not ended stays, and so does one whose breaker is open: somebody was told that its
+    target does not answer. A delivery that is sent again gets its lane again (``deliveries.send_again``).
+    """
+    become_writer(connection)
+    unused = (
+        _TABLE.c.updated_at < min(before, now - KEPT),
+        _TABLE.c.breaker == Breaker.CLOSED,
+        ~exists().where(_DELIVERY.c.lane_id == _TABLE.c.id, schema.UNFINISHED),
+    )
+    found = list(connection.execute(select(_TABLE.c.id).where(*unused).limit(limit)).scalars())
+    if not found:
+        return 0
+    # One that is being used is locked by whoever does, and then not unused any more.
+    return connection.execute(delete(_TABLE).where(_TABLE.c.id.in_(found), *unused)).rowcount
 
 
 class Standing(NamedTuple):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, exists, select
 
-from ml_event_provider.store import cursors, decisions, quarantine, schema, states
+from ml_event_provider.store import cursors, decisions, lanes, quarantine, schema, states
 from ml_event_provider.store.engine import database_now, transaction
 from ml_event_provider.store.one_by_one import each, reason_of
 from ml_event_provider.store.quarantine import Kind, SetAside
@@ -25,7 +25,8 @@ def prune(before: datetime, *, go_on: Callable[[], bool] = lambda: True) -> int:
     """Delete events recorded before a moment, with their notifications, deliveries and attempts.
 
     An event that is not matched yet, of which there is still something to tell, or whose delivery is on its way, stays.
-    Decisions go too, and what rules remember of keys of which nothing was heard since. Return how many events went.
+    Decisions go too, unused lanes, and what rules remember of keys of which nothing was heard since. Return how many
+    events went.
     """
     pruned = 0
     position = 0
@@ -65,6 +66,11 @@ def prune(before: datetime, *, go_on: Callable[[], bool] = lambda: True) -> int:
     while go_on():
         with transaction() as connection:
             gone = decisions.forget(connection, before=before, limit=BATCH)
+        if gone < BATCH:
+            break
+    while go_on():
+        with transaction() as connection:
+            gone = lanes.prune(connection, before=before, now=database_now(connection), limit=BATCH)
         if gone < BATCH:
             break
     with transaction() as connection:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +16,7 @@ from ml_event_provider.dispatch.matching import match_batch, notify_directly
 from ml_event_provider.dispatch.rules import Rules
 from ml_event_provider.rules import RuleSet
 from ml_event_provider.store import definitions, deliveries, events, notifications, schema
-from ml_event_provider.store.engine import transaction
+from ml_event_provider.store.engine import database_now, transaction
 from tests.integration.recorded import EVENT, event, recorded
 
 if TYPE_CHECKING:
@@ -251,6 +252,21 @@ def test_nothing_is_matched_where_the_deliveries_cannot_be_made(monkeypatch: pyt
 def direct(one: Event = EVENT, *, name: str = "direct", targets: Any = (("inbox", {}),)) -> tuple[bool, list[str]]:
     with transaction() as connection:
         return notify_directly(connection, one, targets, template="short", severity="warning", name=name)
+
+
+def test_a_message_without_a_rule_is_due_by_the_database_s_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    with transaction() as connection:
+        before = database_now(connection)
+        if connection.dialect.name != "postgresql":
+            pytest.skip("SQLite has no clock of its own")
+    wrong = lambda: before + timedelta(days=1)  # noqa: E731
+    for module in ("dispatch.matching", "store.engine"):
+        monkeypatch.setattr(f"ml_event_provider.{module}.utc_now", wrong, raising=False)
+    with transaction() as connection:
+        notify_directly(connection, EVENT, [("inbox", {})], template=None, severity="info", name="direct")
+        (made,) = deliveries.latest(connection)
+    assert made.next_attempt_at is not None
+    assert made.next_attempt_at - before < timedelta(hours=1)
 
 
 def test_a_direct_notification_is_recorded_and_delivered_once_however_often_it_is_asked_for() -> None:

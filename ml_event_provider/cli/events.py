@@ -37,6 +37,11 @@ def show(args: Any) -> None:
     """Print one event as CloudEvents JSON, and its deliveries."""
     with transaction() as connection:
         found = events.find(connection, args.id)
+        if not found and events.known_ids(connection, [args.id]):
+            raise NotFound(
+                f"event {args.id!r} is recorded, but cannot be read: the log line above says why, and"
+                " `airflow ml-events quarantine list` what became of it"
+            )
         if not found:
             raise NotFound(f"no event {args.id!r} is recorded; see `airflow ml-events events list`")
         made = [one for event in found for one in deliveries.latest(connection, event_seq=event.seq)]

@@ -21,6 +21,6 @@ def show(args: Any) -> int:
             print(f"- {problem}")
         for notice in found["notices"]:
             print(f"- (notice) {notice}")
-        if "dispatchers" in found:
+        if {"dispatchers", "unmatched_events"} <= found.keys():
             print(f"{len(found['dispatchers'])} dispatcher(s), {found['unmatched_events']} event(s) to match")
     return 0 if found["status"] == "healthy" else 1

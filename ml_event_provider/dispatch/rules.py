@@ -133,6 +133,8 @@ def _compiled(connection: Any, workspace: str, fingerprint: int, changes: int) -
         calendars=read(Kind.CALENDAR, Calendar),
         silences=read(Kind.SILENCE, Silence),
     )
+    for name in enabled - set(versions):
+        unusable.setdefault(f"{Kind.RULE} {name}", "its definition cannot be read; apply it again, or delete it")
     for name, problem in rules.broken.items():
         unusable[name if name.startswith("silence ") else f"{Kind.RULE} {name}"] = problem
     return Compiled(fingerprint, changes, rules, versions, enabled, unusable)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import delete, insert, select
 
 from ml_event_provider.store import schema
+from ml_event_provider.store.one_by_one import readable_rows, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection
+
+log = logging.getLogger(__name__)
 
 _TABLE = schema.decision
 
@@ -41,21 +45,39 @@ def record(connection: Connection, decisions: Sequence[RecordedDecision]) -> Non
 
 def of_event(connection: Connection, event_seq: int) -> list[RecordedDecision]:
     """All decisions about an event, the first first."""
-    rows = connection.execute(select(_TABLE).where(_TABLE.c.event_seq == event_seq).order_by(_TABLE.c.id))
-    return [
-        RecordedDecision(
-            row.event_seq,
-            row.workspace,
-            row.rule,
-            row.rule_version,
-            row.key,
-            row.outcome,
-            json.loads(row.facts),
-            row.notification_id,
-            row.decided_at,
-        )
-        for row in rows
-    ]
+    query = select(_TABLE).where(_TABLE.c.event_seq == event_seq).order_by(_TABLE.c.id)
+    found: list[RecordedDecision] = []
+    for row in readable_rows(connection, query, _TABLE.c.id, _tell_unreadable):
+        try:
+            found.append(_decision(row))
+        except (ValueError, TypeError, RecursionError) as error:
+            _tell_unreadable(row.id, error)
+    return found
+
+
+def _decision(row: Any) -> RecordedDecision:
+    return RecordedDecision(
+        row.event_seq,
+        row.workspace,
+        row.rule,
+        row.rule_version,
+        row.key,
+        row.outcome,
+        _facts(row.facts),
+        row.notification_id,
+        row.decided_at,
+    )
+
+
+def _facts(text: str) -> dict[str, Any]:
+    facts = json.loads(text)
+    if not isinstance(facts, dict):
+        raise TypeError(f"its facts are no object: {text[:80]}")
+    return facts
+
+
+def _tell_unreadable(number: int, error: Exception) -> None:
+    log.error("Decision %s cannot be read: %s", number, reason_of(error))
 
 
 def forget(connection: Connection, *, before: datetime, limit: int) -> int:

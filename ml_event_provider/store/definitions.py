@@ -13,11 +13,12 @@ from ml_event_provider.exceptions import NotFound
 from ml_event_provider.store import cancelling, cursors, schema
 from ml_event_provider.store.choice import chosen
 from ml_event_provider.store.engine import utc_now
+from ml_event_provider.store.one_by_one import readable_rows, reason_of
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Select
 
     from ml_event_provider.store.choice import Names
 
@@ -80,7 +81,9 @@ def put(
     workspace, name = definition["workspace"], definition["name"]
     text = json.dumps(definition, ensure_ascii=False, sort_keys=True)
     now = utc_now()
-    row = connection.execute(_named(kind, workspace, name)).first()
+    # No more than is needed: whatever else of it cannot be read, it is mended by being put anew.
+    known = (_TABLE.c.id, _TABLE.c.definition, _TABLE.c.managed_by)
+    row = connection.execute(_named(kind, workspace, name).with_only_columns(*known)).first()
     if row is not None and row.definition == text and row.managed_by == managed_by:
         return "unchanged"
     # A name that was deleted goes on counting, so that a version is never two things.
@@ -107,11 +110,15 @@ def find(connection: Connection, kind: Kind = Kind.RULE, *, workspace: Names = "
     query = select(_TABLE).where(_TABLE.c.kind == kind, chosen(_TABLE.c.workspace, workspace))
     query = query.order_by(_TABLE.c.workspace, _TABLE.c.name)
     found: list[Stored] = []
-    for row in connection.execute(query):
+
+    def unreadable(what: object, error: Exception) -> None:
+        log.error("%s %s cannot be read: %s", kind, what, reason_of(error))
+
+    for row in readable_rows(connection, query, _TABLE.c.id, lambda key, error: unreadable(f"number {key}", error)):
         try:
             found.append(_stored(row))
-        except ValueError as error:
-            log.error("%s %s of workspace %s cannot be read: %s", kind, row.name, row.workspace, error)
+        except (ValueError, RecursionError) as error:
+            unreadable(f"{row.name} of workspace {row.workspace}", error)
     return found
 
 
@@ -157,13 +164,17 @@ def remove(connection: Connection, name: str, *, workspace: str, kind: Kind = Ki
 
     :raises NotFound: if there is none of that name.
     """
-    stored = get(connection, name, workspace=workspace, kind=kind)
+    managed_by = connection.execute(
+        _named(kind, workspace, name).with_only_columns(_TABLE.c.managed_by)
+    ).scalar_one_or_none()
+    if managed_by is None:
+        raise missing(name, workspace=workspace, kind=kind)
     connection.execute(
         delete(_TABLE).where(_TABLE.c.kind == kind, _TABLE.c.workspace == workspace, _TABLE.c.name == name)
     )
     version = _last_version(connection, kind, workspace, name) + 1
     now = utc_now()
-    _note(connection, kind, workspace, name, version, "deleted", author, stored.managed_by, None, now)
+    _note(connection, kind, workspace, name, version, "deleted", author, managed_by, None, now)
     if kind == Kind.RULE:
         cancelling.with_deleted_rules(connection, workspace, author=author, now=now)
 
@@ -173,14 +184,15 @@ def history(connection: Connection, name: str, *, workspace: str, kind: Kind = K
 
     :raises NotFound: if there never was one of that name.
     """
-    rows = connection.execute(
+    query = (
         select(_VERSIONS)
         .where(_VERSIONS.c.kind == kind, _VERSIONS.c.workspace == workspace, _VERSIONS.c.name == name)
         .order_by(_VERSIONS.c.version)
-    ).all()
-    if not rows:
+    )
+    found = _versions(connection, query)
+    if not found:
         raise NotFound(f"workspace {workspace!r} never had a {_word(kind)} {name!r}")
-    return [_version(row) for row in rows]
+    return [version for _, version in found]
 
 
 def roll_back(connection: Connection, name: str, version: int, *, workspace: str, author: str = "") -> str:
@@ -204,13 +216,28 @@ def roll_back(connection: Connection, name: str, version: int, *, workspace: str
 
 def at(connection: Connection, kind: Kind, moment: datetime, *, workspace: str) -> list[tuple[str, Version]]:
     """What a workspace's definitions of a kind were at a moment: by name, the version that was in force."""
-    rows = connection.execute(
+    query = (
         select(_VERSIONS)
         .where(_VERSIONS.c.kind == kind, _VERSIONS.c.workspace == workspace, _VERSIONS.c.changed_at <= moment)
         .order_by(_VERSIONS.c.name, _VERSIONS.c.version)
     )
-    newest = {row.name: row for row in rows}
-    return [(name, _version(row)) for name, row in newest.items() if row.definition is not None]
+    newest = dict(_versions(connection, query))
+    return [(name, version) for name, version in newest.items() if version.definition is not None]
+
+
+def _versions(connection: Connection, query: Select[Any]) -> list[tuple[str, Version]]:
+    """The versions with their names. One that cannot be read is logged, and costs no other."""
+
+    def unreadable(what: object, error: Exception) -> None:
+        log.error("Version %s of a definition cannot be read: %s", what, reason_of(error))
+
+    found: list[tuple[str, Version]] = []
+    for row in readable_rows(connection, query, _VERSIONS.c.id, unreadable):
+        try:
+            found.append((row.name, _version(row)))
+        except (ValueError, RecursionError) as error:
+            unreadable(f"{row.version} ({row.kind} {row.name} of workspace {row.workspace})", error)
+    return found
 
 
 def fingerprint(connection: Connection) -> int:
@@ -279,6 +306,13 @@ def _note(
     cursors.advance(connection, _CHANGES, now=now)
 
 
+def _document(text: str) -> dict[str, Any]:
+    document = json.loads(text)
+    if not isinstance(document, dict):
+        raise ValueError(f"the definition is no object: {text[:80]}")
+    return document
+
+
 def _stored(row: Any) -> Stored:
     return Stored(
         kind=row.kind,
@@ -287,7 +321,7 @@ def _stored(row: Any) -> Stored:
         version=row.version,
         enabled=row.enabled,
         managed_by=row.managed_by,
-        definition=json.loads(row.definition),
+        definition=_document(row.definition),
         updated_at=row.updated_at,
     )
 
@@ -298,6 +332,6 @@ def _version(row: Any) -> Version:
         change=row.change,
         author=row.author,
         managed_by=row.managed_by,
-        definition=None if row.definition is None else json.loads(row.definition),
+        definition=None if row.definition is None else _document(row.definition),
         changed_at=row.changed_at,
     )

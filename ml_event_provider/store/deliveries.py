@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,15 +14,18 @@ from ml_event_provider.store import lanes, schema
 from ml_event_provider.store.choice import chosen
 from ml_event_provider.store.engine import database_now, in_chunks
 from ml_event_provider.store.events import RecordedEvent, by_seq
+from ml_event_provider.store.one_by_one import readable_rows, reason_of
 from ml_event_provider.store.schema import DeliveryState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import ColumnElement, Connection
 
     from ml_event_provider.store.choice import Names
+
+log = logging.getLogger(__name__)
 
 _NOTIFICATION = schema.notification
 _DELIVERY = schema.delivery
@@ -193,9 +197,16 @@ def count_dead(connection: Connection, *, since: datetime) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-def read(connection: Connection, ids: Sequence[str]) -> list[Delivery]:
-    """Deliveries by their ids, in that order; those that exist."""
+def read(
+    connection: Connection, ids: Sequence[str], *, unreadable: Callable[[str, Exception], object] | None = None
+) -> list[Delivery]:
+    """Deliveries by their ids, in that order; those that exist.
+
+    One that cannot be read costs no other: its id is given to ``unreadable`` with the reason, or else logged.
+    """
+    spoilt = unreadable or _tell_unreadable
     rows: dict[str, Any] = {}
+    contexts: dict[str, _Context] = {}
     for chunk in in_chunks(ids):
         query = (
             select(
@@ -212,40 +223,71 @@ def read(connection: Connection, ids: Sequence[str]) -> list[Delivery]:
             .join(_NOTIFICATION, _NOTIFICATION.c.id == _DELIVERY.c.notification_id)
             .where(_DELIVERY.c.id.in_(chunk))
         )
-        rows.update((row.id, row) for row in connection.execute(query))
-    contexts = {key: json.loads(row.context) if row.context else {} for key, row in rows.items()}
-    others = {
-        key: [seq for seq in reversed(context.get("seqs", ())) if seq != rows[key].event_seq][:MOST_OTHERS]
-        for key, context in contexts.items()
-    }
-    seqs = [row.event_seq for row in rows.values()] + [seq for group in others.values() for seq in group]
+        for row in readable_rows(connection, query, _DELIVERY.c.id, spoilt):
+            try:
+                contexts[row.id] = _context(row)
+            except (ValueError, TypeError, RecursionError) as error:
+                spoilt(row.id, error)
+                continue
+            rows[row.id] = row
+    seqs = [row.event_seq for row in rows.values()] + [seq for one in contexts.values() for seq in one.others]
     recorded = by_seq(connection, seqs)
-    return [
-        Delivery(
-            id=row.id,
-            notification_id=row.notification_id,
-            workspace=row.workspace,
-            rule=row.rule,
-            rule_version=row.rule_version,
-            severity=row.severity,
-            conn_id=row.conn_id,
-            template=row.template,
-            options=json.loads(row.options),
-            state=row.state,
-            attempts=row.attempts,
-            next_attempt_at=row.next_attempt_at,
-            created_at=row.created_at,
-            finished_at=row.finished_at,
-            code=row.code,
-            reason=row.reason,
-            recorded=recorded.get(row.event_seq),
-            kind=row.kind,
-            alert_id=row.newest_alert,
-            members=row.members,
-            facts=contexts[row.id].get("facts", {}),
-            others=tuple(recorded[seq] for seq in others[row.id] if seq in recorded),
-            action=None if row.action is None else json.loads(row.action),
-            lane_id=row.lane_id,
-        )
-        for row in (rows[delivery_id] for delivery_id in ids if delivery_id in rows)
-    ]
+    return [_delivery(rows[key], contexts[key], recorded) for key in ids if key in rows]
+
+
+class _Context(NamedTuple):
+    options: dict[str, Any]
+    action: dict[str, Any] | None
+    facts: dict[str, Any]
+    others: list[int]
+
+
+def _context(row: Any) -> _Context:
+    context = _object(row.context) if row.context else {}
+    seqs = [seq for seq in reversed(context.get("seqs", ())) if seq != row.event_seq]
+    return _Context(
+        options=_object(row.options),
+        action=None if row.action is None else _object(row.action),
+        facts=context.get("facts", {}),
+        others=seqs[:MOST_OTHERS],
+    )
+
+
+def _object(text: str) -> dict[str, Any]:
+    document = json.loads(text)
+    if not isinstance(document, dict):
+        raise TypeError(f"{text[:80]} is no object")
+    return document
+
+
+def _delivery(row: Any, context: _Context, recorded: Mapping[int, RecordedEvent]) -> Delivery:
+    return Delivery(
+        id=row.id,
+        notification_id=row.notification_id,
+        workspace=row.workspace,
+        rule=row.rule,
+        rule_version=row.rule_version,
+        severity=row.severity,
+        conn_id=row.conn_id,
+        template=row.template,
+        options=context.options,
+        state=row.state,
+        attempts=row.attempts,
+        next_attempt_at=row.next_attempt_at,
+        created_at=row.created_at,
+        finished_at=row.finished_at,
+        code=row.code,
+        reason=row.reason,
+        recorded=recorded.get(row.event_seq),
+        kind=row.kind,
+        alert_id=row.newest_alert,
+        members=row.members,
+        facts=context.facts,
+        others=tuple(recorded[seq] for seq in context.others if seq in recorded),
+        action=context.action,
+        lane_id=row.lane_id,
+    )
+
+
+def _tell_unreadable(delivery_id: str, error: Exception) -> None:
+    log.error("Delivery %s cannot be read: %s", delivery_id, reason_of(error))

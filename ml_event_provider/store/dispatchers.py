@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import logging
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import delete, insert, or_, select, update
 
 from ml_event_provider.store import schema
+from ml_event_provider.store.one_by_one import readable_rows, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
     from sqlalchemy import Connection
+
+log = logging.getLogger(__name__)
 
 _TABLE = schema.dispatcher
 
@@ -55,5 +59,19 @@ def forget_silent(connection: Connection, *, before: datetime, after: datetime) 
 
 def all_dispatchers(connection: Connection) -> list[Dispatcher]:
     """All that announced themselves, newest heartbeat first."""
-    rows = connection.execute(select(_TABLE).order_by(_TABLE.c.heartbeat_at.desc()))
-    return [Dispatcher(**{**row._mapping, "report": json.loads(row.report or "{}")}) for row in rows]
+    query = select(_TABLE).order_by(_TABLE.c.heartbeat_at.desc())
+    found = readable_rows(connection, query, _TABLE.c.id, _unreadable)
+    return [Dispatcher(**{**row._mapping, "report": _report(row)}) for row in found]
+
+
+def _report(row: Any) -> Mapping[str, Any]:
+    try:
+        report = json.loads(row.report or "{}")
+    except (ValueError, RecursionError) as error:
+        _unreadable(row.id, error)
+        return {}
+    return report if isinstance(report, dict) else {}
+
+
+def _unreadable(dispatcher_id: str, error: Exception) -> None:
+    log.error("What dispatcher %s told of itself cannot be read: %s", dispatcher_id, reason_of(error))

@@ -26,12 +26,13 @@ from ml_event_provider.store.engine import (
     savepoint,
     transaction,
 )
+from ml_event_provider.store.one_by_one import readable_rows, reason_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Select
 
     from ml_event_provider.store.choice import Names
 
@@ -160,8 +161,8 @@ def latest_state_of_try(connection: Connection, try_uuid: UUID | str) -> tuple[s
 
 def recorded_of(connection: Connection, ids: Sequence[str]) -> list[str]:
     """The ids among ``ids`` that are recorded, in the order in which they were."""
-    rows = connection.execute(select(_TABLE.c.id).where(_TABLE.c.id.in_(ids)).order_by(_TABLE.c.seq))
-    return [str(event_id) for event_id in rows.scalars()]
+    found = connection.execute(select(_TABLE.c.id).where(_TABLE.c.id.in_(ids)).order_by(_TABLE.c.seq))
+    return [str(event_id) for event_id in found.scalars()]
 
 
 def dag_runs_of(connection: Connection, seqs: Sequence[int]) -> set[tuple[str, str]]:
@@ -171,15 +172,14 @@ def dag_runs_of(connection: Connection, seqs: Sequence[int]) -> set[tuple[str, s
         query = select(_TABLE).where(
             _TABLE.c.seq.in_(chunk), _TABLE.c.type.startswith("airflow.dag_run.", autoescape=True)
         )
-        for one in _readable(connection.execute(query)):
+        for one in _readable(connection, query):
             named.add((str(one.event.data.get("dag_id")), str(one.event.data.get("run_id"))))
     return named
 
 
 def find(connection: Connection, event_id: str) -> list[RecordedEvent]:
     """The events with that id: at most one from each source."""
-    rows = connection.execute(select(_TABLE).where(_TABLE.c.id == event_id).order_by(_TABLE.c.seq))
-    return _readable(rows)
+    return _readable(connection, select(_TABLE).where(_TABLE.c.id == event_id).order_by(_TABLE.c.seq))
 
 
 def about(connection: Connection, event: Event, limit: int = 200) -> list[RecordedEvent]:
@@ -195,7 +195,7 @@ def about(connection: Connection, event: Event, limit: int = 200) -> list[Record
         .order_by(_TABLE.c.time.desc(), _TABLE.c.seq.desc())
         .limit(limit)
     )
-    return _readable(connection.execute(query))[::-1]
+    return _readable(connection, query)[::-1]
 
 
 def belonging_of(connection: Connection, event: Event) -> tuple[str, str | None] | None:
@@ -215,7 +215,7 @@ def by_seq(connection: Connection, seqs: Sequence[int]) -> dict[int, RecordedEve
     """Events by their place."""
     found: dict[int, RecordedEvent] = {}
     for chunk in in_chunks(sorted(set(seqs))):
-        for one in _readable(connection.execute(select(_TABLE).where(_TABLE.c.seq.in_(chunk)))):
+        for one in _readable(connection, select(_TABLE).where(_TABLE.c.seq.in_(chunk))):
             found[one.seq] = one
     return found
 
@@ -234,7 +234,7 @@ def latest(
     """The newest events, newest first."""
     query = select(_TABLE).where(begins(_TABLE.c.type, type_prefix), chosen(_TABLE.c.workspace, workspace))
     query = query.order_by(_TABLE.c.seq.desc()).limit(limit)
-    return _readable(connection.execute(query))
+    return _readable(connection, query)
 
 
 def history(
@@ -251,25 +251,41 @@ def history(
     )
     if types is not None:
         query = query.where(_TABLE.c.type.in_(types))
-    rows = connection.execute(query, execution_options={"stream_results": True, "yield_per": 2000})
-    for seq, recorded_at, body in rows:
+    found = connection.execute(query, execution_options={"stream_results": True, "yield_per": 2000})
+    for seq, recorded_at, body in found:
         try:
             document = from_json(body)
         except ValueError as error:
             log.error("Recorded event (seq %s) cannot be read: %s", seq, error)
             continue
+        if not isinstance(document, dict):
+            log.error("Recorded event (seq %s) is no object", seq)
+            continue
         yield seq, recorded_at.timestamp(), document
 
 
-def _readable(rows: Iterable[Any]) -> list[RecordedEvent]:
+def from_body(body: str) -> Event:
+    """The event of a stored body.
+
+    :raises ValueError: if it is none; so do :class:`TypeError` and :class:`RecursionError`.
+    """
+    document = json.loads(body)
+    if not isinstance(document, dict):
+        raise TypeError(f"the event is no object: {body[:80]}")
+    # Not the strict reader of what others send: what is stored was valid when it was recorded.
+    return Event.from_dict(document)
+
+
+def _readable(connection: Connection, query: Select[Any]) -> list[RecordedEvent]:
     """The rows' events. A row that cannot be read is logged, and does not hold up the others."""
+
+    def unreadable(seq: int, error: Exception) -> None:
+        log.error("Recorded event (seq %s) cannot be read: %s", seq, reason_of(error))
+
     found: list[RecordedEvent] = []
-    for row in rows:
+    for row in readable_rows(connection, query, KEY, unreadable):
         try:
-            # Not the strict reader of what others send: what is stored was valid when it was recorded.
-            event = Event.from_dict(json.loads(row.body))
+            found.append(RecordedEvent(row.seq, from_body(row.body), row.recorded_at, row.matched_at))
         except (ValueError, TypeError, RecursionError) as error:
-            log.error("Recorded event %s (seq %s) cannot be read: %s", row.id, row.seq, error)
-            continue
-        found.append(RecordedEvent(row.seq, event, row.recorded_at, row.matched_at))
+            unreadable(row.seq, error)
     return found

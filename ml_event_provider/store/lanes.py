@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -9,13 +10,16 @@ from sqlalchemy import delete, exists, func, select, update
 
 from ml_event_provider.store import schema
 from ml_event_provider.store.engine import become_writer, in_chunks, insert_new
+from ml_event_provider.store.one_by_one import readable_rows, reason_of
 from ml_event_provider.store.schema import Breaker, DeliveryState
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
     from datetime import datetime
 
     from sqlalchemy import Connection
+
+log = logging.getLogger(__name__)
 
 _TABLE = schema.lane
 _DELIVERY = schema.delivery
@@ -106,8 +110,17 @@ class Standing(NamedTuple):
         return self.breaker != Breaker.CLOSED
 
 
-def standings(connection: Connection, *, now: datetime, workspaces: Collection[str] | None = None) -> list[Standing]:
-    """All targets that deliveries went to, by workspace and name; only of some workspaces, if given."""
+def standings(
+    connection: Connection,
+    *,
+    now: datetime,
+    workspaces: Collection[str] | None = None,
+    unreadable: Callable[[int, Exception], object] | None = None,
+) -> list[Standing]:
+    """All targets that deliveries went to, by workspace and name; only of some workspaces, if given.
+
+    One that cannot be read costs no other: its lane's id is given to ``unreadable`` with the reason, or else logged.
+    """
     of_lane = select(func.count()).where(_DELIVERY.c.lane_id == _TABLE.c.id, schema.UNFINISHED)
     oldest = (
         select(_DELIVERY.c.next_attempt_at)
@@ -125,5 +138,10 @@ def standings(connection: Connection, *, now: datetime, workspaces: Collection[s
     query = select(*columns, *counted, failing.scalar_subquery().label("failing_since"))
     if workspaces is not None:
         query = query.where(_TABLE.c.workspace.in_(workspaces))
-    rows = connection.execute(query.order_by(_TABLE.c.workspace, _TABLE.c.conn_id))
-    return [Standing._make(row) for row in rows]
+    query = query.order_by(_TABLE.c.workspace, _TABLE.c.conn_id)
+    found = readable_rows(connection, query, _TABLE.c.id, unreadable or _tell_unreadable)
+    return [Standing._make(row) for row in found]
+
+
+def _tell_unreadable(lane_id: int, error: Exception) -> None:
+    log.error("How target %s stands cannot be read: %s", lane_id, reason_of(error))

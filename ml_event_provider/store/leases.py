@@ -6,14 +6,17 @@ that column finds all that is due: new, to be tried again, or left behind by a d
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 from airflow.utils.sqlalchemy import UtcDateTime
 from sqlalchemy import bindparam, case, or_, select, text, update
 
+from ml_event_provider import troubles
 from ml_event_provider.store import order, schema
 from ml_event_provider.store.deliveries import read
 from ml_event_provider.store.engine import become_writer, can_skip_locked, in_chunks
+from ml_event_provider.store.one_by_one import readable_rows, reason_of
 from ml_event_provider.store.order import Waiting
 from ml_event_provider.store.schema import Breaker, DeliveryState
 
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from ml_event_provider.store.deliveries import Delivery
+
+log = logging.getLogger(__name__)
 
 _DELIVERY = schema.delivery
 _LANE = schema.lane
@@ -84,8 +89,12 @@ def due_lanes(connection: Connection, *, now: datetime, furthest: datetime) -> l
         _LANE.c.probe_at > furthest,
     )
     heads = select(*named, head.label("due_at")).where(open_for_us).subquery()
-    rows = connection.execute(select(heads).where(heads.c.due_at.is_not(None)).order_by(heads.c.due_at))
-    return [DueLane(*row) for row in rows]
+    query = select(heads).where(heads.c.due_at.is_not(None)).order_by(heads.c.due_at)
+    return [DueLane(*row) for row in readable_rows(connection, query, heads.c.id, _tell_unreadable)]
+
+
+def _tell_unreadable(lane_id: int, error: Exception) -> None:
+    troubles.tell(log, f"Lane {lane_id}, or when its first delivery is due, cannot be read: it waits", error)
 
 
 def claim_probe(connection: Connection, lane_id: int, *, now: datetime, until: datetime, furthest: datetime) -> bool:
@@ -111,7 +120,7 @@ def lease(
     """Lease from each lane, by its id, at most its share of what is due, until ``until``.
 
     Of a stream the first goes, and no other before that one has ended; what a later message about the same alert
-    overtook is ended, not leased.
+    overtook is ended, not leased. What cannot be read ends as a dead letter, and costs no other.
     """
     picked = _pick(connection, {lane: share for lane, share in shares.items() if share > 0}, now)
     ids = order.settle_overtaken(connection, picked, now=now)
@@ -125,7 +134,19 @@ def lease(
     }
     for chunk in in_chunks(ids):
         connection.execute(update(_DELIVERY).where(_DELIVERY.c.id.in_(chunk)).values(values))
-    return read(connection, ids)
+    return read(connection, ids, unreadable=lambda key, error: _bury(connection, key, error, now=now))
+
+
+def _bury(connection: Connection, delivery_id: str, error: Exception, *, now: datetime) -> None:
+    values = {
+        "state": DeliveryState.DEAD,
+        "lease_owner": None,
+        "lease_until": None,
+        "finished_at": now,
+        "reason": f"cannot be read: {reason_of(error)}"[:1000],
+    }
+    log.error("Delivery %s %s: it is a dead letter", delivery_id, values["reason"])
+    connection.execute(update(_DELIVERY).where(_DELIVERY.c.id == delivery_id).values(values))
 
 
 def _pick(connection: Connection, shares: Mapping[int, int], now: datetime) -> list[Waiting]:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, InternalError, StatementError
 
-from ml_event_provider.store.engine import savepoint, worth_retrying
+from ml_event_provider.store.engine import in_chunks, savepoint, worth_retrying
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Select
 
 T = TypeVar("T")
 
@@ -60,8 +61,7 @@ def read_each(
     if not keys:
         return []
     try:
-        # SQLite, where a savepoint would make us the writer, goes on after a statement that failed.
-        with nullcontext() if connection.dialect.name == "sqlite" else savepoint(connection):
+        with reading(connection):
             return list(read(keys))
     except Exception as error:
         if not is_of_a_row(error):
@@ -71,6 +71,34 @@ def read_each(
             return []
         middle = len(keys) // 2
         return read_each(connection, keys[:middle], read, spoilt) + read_each(connection, keys[middle:], read, spoilt)
+
+
+def readable_rows(
+    connection: Connection, query: Select[Any], key: Any, unreadable: Callable[[Any, Exception], object]
+) -> list[Any]:
+    """The rows of a query in its order, in one statement; where that fails because of one of them, all but that one.
+
+    :param key: the column that names a row.
+    :param unreadable: is given the key of a row that cannot be read, and the reason.
+    """
+
+    def read(keys: Sequence[Any]) -> list[Any]:
+        return [row for some in in_chunks(keys) for row in connection.execute(query.where(key.in_(some)))]
+
+    try:
+        with reading(connection):
+            return list(connection.execute(query))
+    except Exception as error:
+        if not is_of_a_row(error):
+            raise
+    keys = list(connection.execute(query.with_only_columns(key)).scalars())
+    return read_each(connection, keys, read, unreadable)
+
+
+def reading(connection: Connection) -> AbstractContextManager[object]:
+    """A savepoint within which a statement that only reads may fail, and the transaction goes on."""
+    # SQLite, where a savepoint would make us the writer, goes on after a statement that failed.
+    return nullcontext() if connection.dialect.name == "sqlite" else savepoint(connection)
 
 
 def is_of_a_row(error: BaseException) -> bool:

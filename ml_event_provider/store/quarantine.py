@@ -12,7 +12,7 @@ from ml_event_provider.exceptions import NotFound
 from ml_event_provider.store import schema
 from ml_event_provider.store.choice import chosen
 from ml_event_provider.store.engine import in_chunks, insert_new_one
-from ml_event_provider.store.one_by_one import storable
+from ml_event_provider.store.one_by_one import readable_rows, reason_of, storable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -94,7 +94,11 @@ def find(connection: Connection, *, kind: Names = "", workspace: Names = "", lim
     """What is set aside, the newest first."""
     query = select(_TABLE).where(chosen(_TABLE.c.kind, kind), chosen(_TABLE.c.workspace, workspace))
     query = query.order_by(_TABLE.c.id.desc()).limit(limit)
-    return [Quarantined(*row) for row in connection.execute(query)]
+    return [Quarantined(*row) for row in readable_rows(connection, query, _TABLE.c.id, _unreadable)]
+
+
+def _unreadable(number: int, error: Exception) -> None:
+    log.error("What is set aside under %s cannot be read: %s", number, reason_of(error))
 
 
 def get(connection: Connection, number: int) -> Quarantined:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import bindparam, delete, exists, insert, or_, select, update
@@ -14,7 +15,7 @@ from ml_event_provider.rules.engine.states import MemoryStates, Place
 from ml_event_provider.store import schema
 from ml_event_provider.store.choice import chosen
 from ml_event_provider.store.engine import in_chunks, utc_now
-from ml_event_provider.store.one_by_one import each, reason_of
+from ml_event_provider.store.one_by_one import each, readable_rows, reason_of
 from ml_event_provider.store.quarantine import Kind, SetAside
 from ml_event_provider.store.sight import EVERYTHING
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from ml_event_provider.rules.engine.states import Body
     from ml_event_provider.store.choice import Names
     from ml_event_provider.store.sight import Sight
+
+log = logging.getLogger(__name__)
 
 _TABLE = schema.state
 #: What changes in a row.
@@ -212,7 +215,17 @@ def open_alerts(
     """The alerts that last and may be seen, the newest first."""
     query = sight.narrow(_open(), _TABLE).order_by(_TABLE.c.open_since.desc(), _TABLE.c.id).limit(limit)
     query = query.where(chosen(_TABLE.c.workspace, workspace), chosen(_TABLE.c.rule, rule))
-    return [_alert(row) for row in connection.execute(query)]
+    found: list[OpenAlert] = []
+    for row in readable_rows(connection, query, _TABLE.c.id, _unreadable):
+        try:
+            found.append(_alert(row))
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            _unreadable(row.id, error)
+    return found
+
+
+def _unreadable(state_id: str, error: Exception) -> None:
+    log.error("The state %s of an alert cannot be read: %s", state_id, reason_of(error))
 
 
 def open_alert(connection: Connection, alert_id: str, *, sight: Sight = EVERYTHING) -> OpenAlert:
@@ -229,7 +242,7 @@ def open_alert(connection: Connection, alert_id: str, *, sight: Sight = EVERYTHI
 
 
 def _open() -> Select[Any]:
-    return select(_TABLE).where(_TABLE.c.open_since.is_not(None))
+    return select(*_READ, _TABLE.c.open_since, _TABLE.c.alert_id).where(_TABLE.c.open_since.is_not(None))
 
 
 def _alert(row: Any) -> OpenAlert:
@@ -239,7 +252,7 @@ def _alert(row: Any) -> OpenAlert:
         workspace=row.workspace,
         rule=row.rule,
         key=row.key,
-        since=row.open_since,
+        since=float(row.open_since),
         acknowledged=body.get("ack"),
         facts=body.get("facts") or {},
         repeats=body.get("repeats", 0),
@@ -249,8 +262,9 @@ def _alert(row: Any) -> OpenAlert:
 
 def of_rule(connection: Connection, workspace: str, rule: str) -> list[tuple[Place, Body, float | None]]:
     """All that a rule remembers, with the moments at which it is due."""
-    rows = connection.execute(select(_TABLE).where(_TABLE.c.workspace == workspace, _TABLE.c.rule == rule))
-    return [(Place(row.workspace, row.rule, row.role, row.key), json.loads(row.body), row.due_at) for row in rows]
+    rows = connection.execute(select(*_READ).where(_TABLE.c.workspace == workspace, _TABLE.c.rule == rule))
+    places = [(Place(row.workspace, row.rule, row.role, row.key), row) for row in rows]
+    return [(place, body, row.due_at) for place, row in places for body in _readable([row.body])]
 
 
 def forget_others(connection: Connection, workspace: str, rules: Collection[str]) -> list[tuple[Place, Body]]:
@@ -282,7 +296,7 @@ def _readable(texts: Iterable[str]) -> Iterator[Body]:
     for text in texts:
         try:
             body = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(body, dict):
             yield body

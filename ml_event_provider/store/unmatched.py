@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import func, select, update
 
-from ml_event_provider.events.model import Event
 from ml_event_provider.store import schema
 from ml_event_provider.store.engine import in_chunks
-from ml_event_provider.store.events import RecordedEvent
+from ml_event_provider.store.events import RecordedEvent, from_body
 from ml_event_provider.store.one_by_one import each, reason_of
 from ml_event_provider.store.quarantine import Kind, SetAside
 
@@ -63,21 +61,13 @@ def read(
     def read_some(some: Sequence[int]) -> None:
         columns = (_TABLE.c.seq, _TABLE.c.recorded_at, _TABLE.c.body)
         for seq, recorded_at, body in connection.execute(select(*columns).where(_TABLE.c.seq.in_(some))).all():
-            found[seq] = RecordedEvent(seq, _event(body), recorded_at, None)
+            found[seq] = RecordedEvent(seq, from_body(body), recorded_at, None)
 
     def not_readable(seq: int, error: Exception) -> None:
         spoilt.append(SetAside(Kind.EVENT, str(seq), workspace, f"cannot be read: {reason_of(error)}"))
 
     each(connection, seqs, read_some, not_readable)
     return Waiting([found[seq] for seq in seqs if seq in found], spoilt, seqs[-1] if seqs else 0)
-
-
-def _event(body: str) -> Event:
-    document = json.loads(body)
-    if not isinstance(document, dict):
-        raise TypeError(f"the event is no object: {body[:80]}")
-    # Not the strict reader of what others send: what is stored was valid when it was recorded.
-    return Event.from_dict(document)
 
 
 def first(connection: Connection, workspace: str) -> datetime | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ml_event_provider.store import lanes
 from ml_event_provider.store.deliveries import count_by_state, count_dead
 from ml_event_provider.store.health.finding import Finding
+from ml_event_provider.store.one_by_one import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,11 +30,15 @@ MOST_NAMED = 10
 
 def check(connection: Connection, moment: datetime) -> Finding:
     """The targets that do not answer, the deliveries that wait, and those that became dead letters."""
-    standings = lanes.standings(connection, now=moment)
+    spoilt: list[str] = []
+    standings = lanes.standings(
+        connection, now=moment, unreadable=lambda lane, error: spoilt.append(f"lane {lane}: {reason_of(error)}")
+    )
     unreachable = [one for one in standings if one.is_open]
     due = [one for one in standings if not one.is_open and one.due_since is not None]
     oldest = max((_age(one.due_since, moment) for one in due), default=0.0)
-    problems = [*_named(unreachable), *_failing(standings, moment), *_waiting(due, moment)]
+    problems = [f"how a target stands cannot be read ({one}): its messages may wait; mend its row" for one in spoilt]
+    problems += [*_named(unreachable), *_failing(standings, moment), *_waiting(due, moment)]
     died = count_dead(connection, since=moment - timedelta(seconds=DEAD_SECONDS))
     if died:
         problems.append(

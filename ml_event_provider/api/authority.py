@@ -72,6 +72,15 @@ def manage(who: Caller, workspace: str) -> None:
         raise _forbidden(who, f"change alerts and silences of {workspace!r}: it takes the right to edit connections")
 
 
+def choose_name(who: Caller) -> None:
+    """Whether the caller may name what they add, where names are unique: that one is taken tells of what bears it.
+
+    :raises HTTPException: 403 if something that bears a name may be hidden from the caller.
+    """
+    if sight(who).dags is not None:
+        raise _forbidden(who, "choose a 'name', which takes the right to read every DAG: leave it out, and it gets one")
+
+
 def publish(who: Caller, told: Iterable[Event]) -> None:
     """Whether the caller may tell of these events, as they are to be recorded.
 

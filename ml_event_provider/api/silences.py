@@ -62,9 +62,12 @@ def _list(who: Caller, workspace: str, ended: bool) -> list[dict[str, Any]]:
 def _add(who: Caller, body: bytes) -> dict[str, Any]:
     now = utc_now()
     document = {**parsed(SilenceRequest, body).root, "author": who.name}
+    named = "name" in document
     silence = silences.read(document, author=who.name, now=now)
     shown = _shown(silence, silences.standing(silence, now))
     authority.manage(who, silence.workspace)
+    if named:
+        authority.choose_name(who)
     with transaction() as connection:
         silences.add(connection, silence, author=who.name, now=now, managed_by="api")
     return shown

@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import Databases, configure_airflow, empty_tables
 from tests.integration.airflow_rows import orm_session, write_dag
-from tests.integration.borders import ROUTES, Owner, outcome, routes_of, things
+from tests.integration.borders import PATH, ROUTES, Owner, outcome, routes_of, things
 from tests.integration.callers import service, user
 
 if TYPE_CHECKING:
@@ -196,5 +196,36 @@ def test_dags_are_borders(fab_app: tuple[FastAPI, dict[str, Headers]]) -> None:
         things(MINE, THEIRS, ALL)
         with TestClient(app, raise_server_exceptions=False) as client:
             check(client, FAB, callers)
+    finally:
+        empty_tables(settings.engine)
+
+
+def test_no_name_tells_whether_a_hidden_silence_bears_it(fab_app: tuple[FastAPI, dict[str, Headers]]) -> None:
+    from airflow import settings
+    from fastapi.testclient import TestClient
+
+    app, callers = fab_app
+    with orm_session() as session:
+        write_dag(session, "mine")
+        write_dag(session, "theirs")
+    body = {"reason": "r", "everything": True, "ends_at": "2099-01-01T00:00:00Z"}
+    try:
+        THEIRS.make()
+        with TestClient(app, raise_server_exceptions=False) as client:
+
+            def add(who: str, **name: str) -> tuple[int, str]:
+                answer = client.post(f"{PATH}/silences", json={**body, **name}, headers=callers[who])
+                return answer.status_code, answer.json().get("detail", "")
+
+            taken, free = add("one_dag_op", name=THEIRS.name), add("one_dag_op", name="free")
+            assert taken == free
+            assert taken == (
+                403,
+                "user 'one_dag_op' may not choose a 'name', which takes the right to read every DAG: leave it out, and it"
+                " gets one",
+            )
+            assert add("one_dag_op")[0] == 201
+            assert add("op", name="free")[0] == 201
+            assert add("op", name=THEIRS.name)[0] == 400
     finally:
         empty_tables(settings.engine)

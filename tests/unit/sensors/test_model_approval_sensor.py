@@ -91,7 +91,8 @@ async def first_event(trigger: ModelApprovalTrigger) -> Any:
 
 @pytest.mark.parametrize(("team", "workspace"), [("red", "red"), (None, "default")])
 def test_what_a_teams_sensor_saw_is_the_teams(team: str | None, workspace: str) -> None:
-    decision = Sighting(ModelVersion("churn", "1", {TAG: "approved"}), Approval.APPROVED, datetime.now(UTC))
+    version = ModelVersion(model="churn", version="1", tags={TAG: "approved"})
+    decision = Sighting(version=version, status=Approval.APPROVED, time=datetime.now(UTC))
     context = {**task_context(), "dag_run": SimpleNamespace(team_name=team)}
     task = sensor("churn")
     event = task._event(context, task._new_watch(), decision)

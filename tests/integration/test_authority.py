@@ -221,8 +221,8 @@ def test_no_name_tells_whether_a_hidden_silence_bears_it(fab_app: tuple[FastAPI,
             assert taken == free
             assert taken == (
                 403,
-                "user 'one_dag_op' may not choose a 'name', which takes the right to read every DAG: leave it out, and it"
-                " gets one",
+                "user 'one_dag_op' may not choose a 'name', which takes the right to read every DAG: leave it out, and"
+                " it gets one",
             )
             assert add("one_dag_op")[0] == 201
             assert add("op", name="free")[0] == 201

@@ -72,18 +72,22 @@ class Batch:
         until = datetime.fromtimestamp(self.horizon, UTC) if self.more_due else None
         taken, last, left, drained = 0, 0, limit, False
         while left and not drained:
-            waiting = unmatched.read(
-                self._connection, self.workspace, limit=min(left, READ), after=last, recorded_until=until
-            )
-            if not waiting.last:
+            asked = min(left, READ)
+            waiting = unmatched.read(self._connection, self.workspace, limit=asked, after=last, recorded_until=until)
+            found = len(waiting.events) + len(waiting.spoilt)
+            if not found:
                 drained = True
                 break
-            last, left = waiting.last, left - len(waiting.events) - len(waiting.spoilt)
+            last, left = waiting.last, left - found
             self._set_aside(waiting.spoilt)
             done = self._take_each(waiting.events, go_on, first=not taken)
             unmatched.mark(self._connection, done, now=self._moment)
             taken += len(done) + len(waiting.spoilt)
-            if len(done) < len(waiting.events) or not go_on():
+            if len(done) < len(waiting.events):
+                break
+            # What is recorded from here on is the next round's.
+            drained = found < asked
+            if not go_on():
                 break
         return taken, drained
 

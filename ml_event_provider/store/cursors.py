@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import delete, insert, or_, select, update
+from sqlalchemy import bindparam, delete, insert, or_, select, update
 
 from ml_event_provider.store import schema
 from ml_event_provider.store.engine import become_writer, can_skip_locked, in_chunks, insert_new, insert_new_one
@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 
 _CURSOR = schema.cursor
 _WATCHED = schema.watched_run
+
+# Built once: each round of each workspace asks so.
+_BY_NAME = _CURSOR.c.name == bindparam("of")
+_LOOK = select(_CURSOR.c.name).where(_BY_NAME)
+_LOCK, _LOCK_OR_PASS = _LOOK.with_for_update(), _LOOK.with_for_update(skip_locked=True)
+_READ = select(_CURSOR.c.position, _CURSOR.c.since).where(_BY_NAME)
+_UP = update(_CURSOR).where(_BY_NAME).values(position=_CURSOR.c.position + bindparam("by"))
+_UP_TO = _UP.returning(_CURSOR.c.position)
 
 
 def hold(connection: Connection, name: str, *, holder: str, now: datetime, seconds: float) -> bool:
@@ -76,17 +84,15 @@ def jobs(connection: Connection) -> list[Job]:
 def lock(connection: Connection, name: str, *, now: datetime, wait: bool) -> bool:
     """Have ``name`` to ourselves until the transaction ends; say whether we have it, or wait for it."""
     become_writer(connection)
-    query = select(_CURSOR.c.name).where(_CURSOR.c.name == name)
-    if can_skip_locked(connection):
-        query = query.with_for_update(skip_locked=not wait)
-    if connection.execute(query).first() is not None:
+    query = _LOOK if not can_skip_locked(connection) else _LOCK if wait else _LOCK_OR_PASS
+    if connection.execute(query, {"of": name}).first() is not None:
         return True
-    if not wait and connection.execute(select(_CURSOR.c.name).where(_CURSOR.c.name == name)).first() is not None:
+    if not wait and connection.execute(_LOOK, {"of": name}).first() is not None:
         # Held by another.
         return False
     # New: who inserts it waits for whoever inserts it too.
     insert_new_one(connection, _CURSOR, {"name": name, "position": 0, "since": now})
-    return connection.execute(query).first() is not None
+    return connection.execute(query, {"of": name}).first() is not None
 
 
 def ensure(connection: Connection, names: Iterable[str], *, now: datetime) -> None:
@@ -101,7 +107,7 @@ def let_go(connection: Connection, *, holder: str) -> None:
 
 def read(connection: Connection, name: str) -> tuple[int, datetime] | None:
     """A cursor's position and since when it exists, or ``None`` if it is new."""
-    row = connection.execute(select(_CURSOR.c.position, _CURSOR.c.since).where(_CURSOR.c.name == name)).first()
+    row = connection.execute(_READ, {"of": name}).first()
     return None if row is None else (int(row.position), row.since)
 
 
@@ -113,11 +119,23 @@ def start(connection: Connection, name: str, position: int, *, now: datetime) ->
 
 def advance(connection: Connection, name: str, *, now: datetime, by: int = 1) -> int:
     """Count a cursor up and return its position; whoever else does so waits for this transaction to end."""
-    up = update(_CURSOR).where(_CURSOR.c.name == name).values(position=_CURSOR.c.position + by)
-    if connection.execute(up).rowcount == 0:
+    counted = _count_up(connection, name, by)
+    if counted is None:
         insert_new_one(connection, _CURSOR, {"name": name, "position": 0, "since": now})
-        connection.execute(up)
-    return int(connection.execute(select(_CURSOR.c.position).where(_CURSOR.c.name == name)).scalar_one())
+        counted = _count_up(connection, name, by)
+    if counted is None:
+        raise RuntimeError(f"the cursor {name} was deleted while it was counted up")
+    return counted
+
+
+def _count_up(connection: Connection, name: str, by: int) -> int | None:
+    values = {"of": name, "by": by}
+    if connection.dialect.update_returning:
+        position: int | None = connection.execute(_UP_TO, values).scalar()
+        return position
+    if connection.execute(_UP, values).rowcount == 0:
+        return None
+    return int(connection.execute(_READ, {"of": name}).one().position)
 
 
 def move(connection: Connection, name: str, position: int) -> None:

@@ -7,7 +7,7 @@ import logging
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import case, exists, func, null, select, update
+from sqlalchemy import bindparam, case, exists, func, null, select, update
 
 from ml_event_provider.exceptions import NotFound
 from ml_event_provider.store import lanes, schema
@@ -30,6 +30,21 @@ log = logging.getLogger(__name__)
 _NOTIFICATION = schema.notification
 _DELIVERY = schema.delivery
 _ATTEMPT = schema.attempt
+_READ = (
+    select(
+        _DELIVERY,
+        _NOTIFICATION.c.rule,
+        _NOTIFICATION.c.rule_version,
+        _NOTIFICATION.c.severity,
+        _NOTIFICATION.c.event_seq,
+        _NOTIFICATION.c.kind,
+        _NOTIFICATION.c.alert_id.label("newest_alert"),
+        _NOTIFICATION.c.members,
+        _NOTIFICATION.c.context,
+    )
+    .join(_NOTIFICATION, _NOTIFICATION.c.id == _DELIVERY.c.notification_id)
+    .where(_DELIVERY.c.id.in_(bindparam("ids", expanding=True)))
+)
 
 #: How many other events an attempt gets to tell of.
 MOST_OTHERS = 20
@@ -208,22 +223,7 @@ def read(
     rows: dict[str, Any] = {}
     contexts: dict[str, _Context] = {}
     for chunk in in_chunks(ids):
-        query = (
-            select(
-                _DELIVERY,
-                _NOTIFICATION.c.rule,
-                _NOTIFICATION.c.rule_version,
-                _NOTIFICATION.c.severity,
-                _NOTIFICATION.c.event_seq,
-                _NOTIFICATION.c.kind,
-                _NOTIFICATION.c.alert_id.label("newest_alert"),
-                _NOTIFICATION.c.members,
-                _NOTIFICATION.c.context,
-            )
-            .join(_NOTIFICATION, _NOTIFICATION.c.id == _DELIVERY.c.notification_id)
-            .where(_DELIVERY.c.id.in_(chunk))
-        )
-        for row in readable_rows(connection, query, _DELIVERY.c.id, spoilt):
+        for row in readable_rows(connection, _READ, _DELIVERY.c.id, spoilt, ids=chunk):
             try:
                 contexts[row.id] = _context(row)
             except (ValueError, TypeError, RecursionError) as error:

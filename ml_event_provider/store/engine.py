@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import text
@@ -45,13 +47,17 @@ IDLE_SECONDS = 15
 LOCK_SECONDS = 10
 
 #: Each transaction begins with this on PostgreSQL: bounds, and times in UTC, in which each moment that can be stored
-#: can be read back. All of it ends with the transaction, so that it holds behind a pooler, too.
-_BEGIN_POSTGRESQL = text(
-    "SELECT set_config('TimeZone', 'UTC', true),"
+#: can be read back. All of it ends with the transaction, so that it holds behind a pooler, too. It tells the time.
+_BEGIN_POSTGRESQL = (
+    "SELECT clock_timestamp() AT TIME ZONE 'UTC', set_config('TimeZone', 'UTC', true),"
     f" set_config('idle_in_transaction_session_timeout', '{IDLE_SECONDS}s', true),"
     f" set_config('lock_timeout', '{LOCK_SECONDS}s', true),"
-    " set_config('application_name', :name, true)"
+    " set_config('application_name', %(name)s, true)"
 )
+#: Under this a session keeps what its clock said when its transaction began, and when that was by ours.
+_BEGAN = "ml_events_began"
+#: For so long what a session's clock said is reckoned on, in seconds.
+_RECKONED_SECONDS = 1.0
 _application = "ml-events"
 
 
@@ -69,7 +75,9 @@ def transaction() -> Iterator[Connection]:
     """
     with engine().begin() as connection:
         if connection.dialect.name == "postgresql":
-            connection.execute(_BEGIN_POSTGRESQL, {"name": _application})
+            # Straight to the driver: this runs before each of our transactions.
+            moment = connection.exec_driver_sql(_BEGIN_POSTGRESQL, {"name": _application}).scalar_one()
+            connection.info[_BEGAN] = (moment.replace(tzinfo=UTC), time.monotonic())
         yield connection
 
 
@@ -78,6 +86,9 @@ def database_now(connection: Connection) -> datetime:
 
     SQLite has none of its own; whoever uses it is on this machine.
     """
+    began: tuple[datetime, float] | None = connection.info.get(_BEGAN)
+    if began is not None and (passed := time.monotonic() - began[1]) < _RECKONED_SECONDS:
+        return began[0] + timedelta(seconds=passed)
     match connection.dialect.name:
         case "postgresql":
             moment = connection.execute(text("SELECT clock_timestamp() AT TIME ZONE 'UTC'")).scalar_one()
@@ -118,16 +129,16 @@ def utc_now() -> datetime:
 def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert the rows whose unique keys are new; leave the others as they are."""
     if rows:
-        connection.execute(_insert_ignoring(connection, table), list(rows))
+        connection.execute(_insert_ignoring(connection.dialect.name, table), list(rows))
 
 
 def insert_new_one(connection: Connection, table: Table, row: Mapping[str, Any]) -> bool:
     """Insert one row unless its unique key exists; say whether it was new."""
-    return connection.execute(_insert_ignoring(connection, table), dict(row)).rowcount == 1
+    return connection.execute(_insert_ignoring(connection.dialect.name, table), dict(row)).rowcount == 1
 
 
-def _insert_ignoring(connection: Connection, table: Table) -> Any:
-    dialect = connection.dialect.name
+@cache
+def _insert_ignoring(dialect: str, table: Table) -> Any:
     if dialect == "postgresql":
         from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 

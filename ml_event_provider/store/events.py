@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 from pydantic_core import from_json
-from sqlalchemy import select, text
+from sqlalchemy import bindparam, select, text
 from sqlalchemy.orm import object_session
 
 from ml_event_provider.events.belonging import dag_of
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _TABLE = schema.event
+_BY_SEQ = select(_TABLE).where(_TABLE.c.seq.in_(bindparam("seqs", expanding=True)))
 #: How long a listener waits for a lock, in seconds: as long as Airflow's own transaction stands still for us.
 LISTENER_LOCK_SECONDS = 2
 _BOUND = text(f"SELECT current_setting('lock_timeout'), set_config('lock_timeout', '{LISTENER_LOCK_SECONDS}s', true)")
@@ -215,7 +216,7 @@ def by_seq(connection: Connection, seqs: Sequence[int]) -> dict[int, RecordedEve
     """Events by their place."""
     found: dict[int, RecordedEvent] = {}
     for chunk in in_chunks(sorted(set(seqs))):
-        for one in _readable(connection, select(_TABLE).where(_TABLE.c.seq.in_(chunk))):
+        for one in _readable(connection, _BY_SEQ, seqs=chunk):
             found[one.seq] = one
     return found
 
@@ -276,14 +277,14 @@ def from_body(body: str) -> Event:
     return Event.from_dict(document)
 
 
-def _readable(connection: Connection, query: Select[Any]) -> list[RecordedEvent]:
+def _readable(connection: Connection, query: Select[Any], **values: Any) -> list[RecordedEvent]:
     """The rows' events. A row that cannot be read is logged, and does not hold up the others."""
 
     def unreadable(seq: int, error: Exception) -> None:
         log.error("Recorded event (seq %s) cannot be read: %s", seq, reason_of(error))
 
     found: list[RecordedEvent] = []
-    for row in readable_rows(connection, query, KEY, unreadable):
+    for row in readable_rows(connection, query, KEY, unreadable, **values):
         try:
             found.append(RecordedEvent(row.seq, from_body(row.body), row.recorded_at, row.matched_at))
         except (ValueError, TypeError, RecursionError) as error:

@@ -6,7 +6,7 @@ import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import delete, exists, func, select, update
+from sqlalchemy import bindparam, delete, exists, func, select, update
 
 from ml_event_provider.store import schema
 from ml_event_provider.store.engine import become_writer, in_chunks, insert_new
@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 
 _TABLE = schema.lane
 _DELIVERY = schema.delivery
+_KNOWN = select(_TABLE.c.workspace, _TABLE.c.conn_id, _TABLE.c.id, _TABLE.c.updated_at).where(
+    _TABLE.c.conn_id.in_(bindparam("conn_ids", expanding=True))
+)
 
 #: How often it is noted that deliveries are made in a lane; how long an unused one is kept at least. No transaction
 #: that makes deliveries lasts for the difference, so that none finds a lane that is about to go.
@@ -53,8 +56,7 @@ def _known(connection: Connection, targets: Collection[tuple[str, str]]) -> dict
     wanted = set(targets)
     found: dict[tuple[str, str], Any] = {}
     for chunk in in_chunks(sorted({conn_id for _, conn_id in wanted})):
-        query = select(_TABLE.c.workspace, _TABLE.c.conn_id, _TABLE.c.id, _TABLE.c.updated_at)
-        rows = connection.execute(query.where(_TABLE.c.conn_id.in_(chunk)))
+        rows = connection.execute(_KNOWN, {"conn_ids": chunk})
         found |= {(row.workspace, row.conn_id): row for row in rows}
     return {target: row for target, row in found.items() if target in wanted}
 

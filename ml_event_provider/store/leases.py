@@ -7,7 +7,7 @@ that column finds all that is due: new, to be tried again, or left behind by a d
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow.utils.sqlalchemy import UtcDateTime
 from sqlalchemy import bindparam, case, or_, select, text, update
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from datetime import datetime
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Select
 
     from ml_event_provider.store.deliveries import Delivery
 
@@ -68,12 +68,8 @@ class DueLane(NamedTuple):
     due_at: datetime
 
 
-def due_lanes(connection: Connection, *, now: datetime, furthest: datetime) -> list[DueLane]:
-    """The lanes that may be leased from, those that have waited longest first.
-
-    One look at the index for each lane, however many deliveries wait. A lane whose breaker is open is among them when
-    it is to be tried again; ``furthest`` is the latest moment that can be true for that.
-    """
+def _due_lanes() -> Select[Any]:
+    now, furthest = bindparam("now", type_=UtcDateTime()), bindparam("furthest", type_=UtcDateTime())
     head = (
         select(_DELIVERY.c.next_attempt_at)
         .where(_DELIVERY.c.lane_id == _LANE.c.id, schema.UNFINISHED, _DELIVERY.c.next_attempt_at <= now)
@@ -89,8 +85,33 @@ def due_lanes(connection: Connection, *, now: datetime, furthest: datetime) -> l
         _LANE.c.probe_at > furthest,
     )
     heads = select(*named, head.label("due_at")).where(open_for_us).subquery()
-    query = select(heads).where(heads.c.due_at.is_not(None)).order_by(heads.c.due_at)
-    return [DueLane(*row) for row in readable_rows(connection, query, heads.c.id, _tell_unreadable)]
+    return select(heads).where(heads.c.due_at.is_not(None)).order_by(heads.c.due_at)
+
+
+# Built once: each round of leasing asks so.
+_DUE_LANES = _due_lanes()
+_LEASE = (
+    update(_DELIVERY)
+    .where(_DELIVERY.c.id.in_(bindparam("ids", expanding=True)))
+    .values(
+        state=DeliveryState.LEASED,
+        lease_owner=bindparam("owner"),
+        lease_until=bindparam("until"),
+        next_attempt_at=bindparam("until"),
+    )
+)
+
+
+def due_lanes(connection: Connection, *, now: datetime, furthest: datetime) -> list[DueLane]:
+    """The lanes that may be leased from, those that have waited longest first.
+
+    One look at the index for each lane, however many deliveries wait. A lane whose breaker is open is among them when
+    it is to be tried again; ``furthest`` is the latest moment that can be true for that.
+    """
+    rows = readable_rows(
+        connection, _DUE_LANES, _DUE_LANES.selected_columns.id, _tell_unreadable, now=now, furthest=furthest
+    )
+    return [DueLane(*row) for row in rows]
 
 
 def _tell_unreadable(lane_id: int, error: Exception) -> None:
@@ -126,14 +147,8 @@ def lease(
     ids = order.settle_overtaken(connection, picked, now=now)
     if not ids:
         return []
-    values = {
-        "state": DeliveryState.LEASED,
-        "lease_owner": owner,
-        "lease_until": until,
-        "next_attempt_at": until,
-    }
     for chunk in in_chunks(ids):
-        connection.execute(update(_DELIVERY).where(_DELIVERY.c.id.in_(chunk)).values(values))
+        connection.execute(_LEASE, {"ids": chunk, "owner": owner, "until": until})
     return read(connection, ids, unreadable=lambda key, error: _bury(connection, key, error, now=now))
 
 

@@ -74,24 +74,25 @@ def read_each(
 
 
 def readable_rows(
-    connection: Connection, query: Select[Any], key: Any, unreadable: Callable[[Any, Exception], object]
+    connection: Connection, query: Select[Any], key: Any, unreadable: Callable[[Any, Exception], object], **values: Any
 ) -> list[Any]:
     """The rows of a query in its order, in one statement; where that fails because of one of them, all but that one.
 
     :param key: the column that names a row.
     :param unreadable: is given the key of a row that cannot be read, and the reason.
+    :param values: of the query's parameters.
     """
 
     def read(keys: Sequence[Any]) -> list[Any]:
-        return [row for some in in_chunks(keys) for row in connection.execute(query.where(key.in_(some)))]
+        return [row for some in in_chunks(keys) for row in connection.execute(query.where(key.in_(some)), values)]
 
     try:
         with reading(connection):
-            return list(connection.execute(query))
+            return list(connection.execute(query, values))
     except Exception as error:
         if not is_of_a_row(error):
             raise
-    keys = list(connection.execute(query.with_only_columns(key)).scalars())
+    keys = list(connection.execute(query.with_only_columns(key), values).scalars())
     return read_each(connection, keys, read, unreadable)
 
 

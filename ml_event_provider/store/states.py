@@ -38,6 +38,29 @@ _WRITTEN = ("body", "due_at", "open_since", "alert_id", "dag_id", "updated_at")
 _READ = tuple(_TABLE.c[name] for name in ("id", "workspace", "rule", "role", "key", "body", "due_at"))
 
 
+def _workspaces(*, due: bool) -> Select[Any]:
+    first = select(_TABLE.c.workspace).order_by(_TABLE.c.workspace, _TABLE.c.due_at).limit(1)
+    found = select(first.scalar_subquery().label("workspace")).cte("remembered", recursive=True)
+    following = first.where(_TABLE.c.workspace > found.c.workspace).correlate(found).scalar_subquery()
+    found = found.union_all(select(following).where(found.c.workspace.is_not(None)))
+    wanted = select(found.c.workspace).where(found.c.workspace.is_not(None))
+    if not due:
+        return wanted
+    return wanted.where(exists().where(_TABLE.c.workspace == found.c.workspace, _TABLE.c.due_at <= bindparam("due_by")))
+
+
+# Built once: each round of each workspace asks so.
+_WORKSPACES, _WORKSPACES_DUE = _workspaces(due=False), _workspaces(due=True)
+_DUE = (
+    select(*_READ)
+    .where(_TABLE.c.workspace == bindparam("workspace"), _TABLE.c.due_at <= bindparam("until"))
+    .order_by(_TABLE.c.due_at, _TABLE.c.id)
+    .limit(bindparam("most"))
+)
+_BY_IDS = select(*_READ).where(_TABLE.c.id.in_(bindparam("ids", expanding=True)))
+_REWRITE = update(_TABLE).where(_TABLE.c.id == bindparam("row_id")).values({name: bindparam(name) for name in _WRITTEN})
+
+
 def lock_of(workspace: str) -> str:
     """What whoever changes a workspace's states, or matches its events, holds meanwhile (``cursors.lock``).
 
@@ -62,13 +85,7 @@ class StoredStates:
         self._rows: dict[Place, str] = {}
         self._looked: set[Place] = set()
         self._changed: set[Place] = set()
-        due = (
-            select(*_READ)
-            .where(_TABLE.c.workspace == workspace, _TABLE.c.due_at <= until)
-            .order_by(_TABLE.c.due_at, _TABLE.c.id)
-            .limit(limit)
-        )
-        rows = connection.execute(due).all()
+        rows = connection.execute(_DUE, {"workspace": workspace, "until": until, "most": limit}).all()
         for row in rows:
             self._keep(row)
         self.horizon = until if len(rows) < limit else float(rows[-1].due_at)
@@ -77,7 +94,7 @@ class StoredStates:
         """Read many states in few statements."""
         wanted = {_id(place): place for place in places if place not in self._looked}
         for chunk in in_chunks(wanted):
-            for row in self._connection.execute(select(*_READ).where(_TABLE.c.id.in_(chunk))):
+            for row in self._connection.execute(_BY_IDS, {"ids": chunk}):
                 self._keep(row)
         self._looked.update(wanted.values())
 
@@ -151,8 +168,7 @@ class StoredStates:
         if new:
             self._connection.execute(insert(_TABLE), new)
         if known:
-            columns: dict[str, Any] = {name: bindparam(name) for name in _WRITTEN}
-            self._connection.execute(update(_TABLE).where(_TABLE.c.id == bindparam("row_id")).values(columns), known)
+            self._connection.execute(_REWRITE, known)
 
     def _dags(self) -> dict[int, str | None]:
         """The DAGs of the events that the changed alerts tell of, by their places."""
@@ -199,14 +215,9 @@ def workspaces(connection: Connection, *, due_by: float | None = None) -> set[st
 
     What it costs depends on how many workspaces there are, not on how many states.
     """
-    first = select(_TABLE.c.workspace).order_by(_TABLE.c.workspace, _TABLE.c.due_at).limit(1)
-    found = select(first.scalar_subquery().label("workspace")).cte("remembered", recursive=True)
-    following = first.where(_TABLE.c.workspace > found.c.workspace).correlate(found).scalar_subquery()
-    found = found.union_all(select(following).where(found.c.workspace.is_not(None)))
-    query = select(found.c.workspace).where(found.c.workspace.is_not(None))
-    if due_by is not None:
-        query = query.where(exists().where(_TABLE.c.workspace == found.c.workspace, _TABLE.c.due_at <= due_by))
-    return set(connection.execute(query).scalars())
+    if due_by is None:
+        return set(connection.execute(_WORKSPACES).scalars())
+    return set(connection.execute(_WORKSPACES_DUE, {"due_by": due_by}).scalars())
 
 
 def open_alerts(

@@ -25,9 +25,9 @@ log = logging.getLogger(__name__)
 class Compiled(NamedTuple):
     """All that was read of a workspace's rules at one moment. Never changed: a newer one takes its place."""
 
-    #: The store's changes when it was read: in all, and of this workspace.
-    fingerprint: int
-    changes: int
+    #: The store's last change when it was read: of all, and of this workspace.
+    fingerprint: str
+    changes: str
     rules: RuleSet
     #: The versions under which the rules are stored, by name.
     versions: Mapping[str, int]
@@ -57,15 +57,15 @@ class Rules:
         #: The workspaces whose changes are yet to be noted in what their rules remember; and the store's changes
         #: when that was asked last.
         self._to_note: set[str] = set()
-        self._seen: int | None = None
-        self._changes: dict[str, int] = {}
+        self._seen: str | None = None
+        self._changes: dict[str, str] = {}
 
     def of(self, connection: Any, workspace: str) -> Compiled:
         """A workspace's rules as they are now. What cannot be used is logged and left out."""
         known = self._known.get(workspace)
         fingerprint = definitions.fingerprint(connection)
         while known is None or known.fingerprint != fingerprint:
-            changes = definitions.changes(connection, workspace=workspace).get(workspace, 0)
+            changes = definitions.changes(connection, workspace=workspace).get(workspace, "")
             if known is not None and known.changes == changes:
                 known = known._replace(fingerprint=fingerprint)
             else:
@@ -88,7 +88,9 @@ class Rules:
         fingerprint = definitions.fingerprint(connection)
         if fingerprint != self._seen:
             changes = definitions.changes(connection)
-            changed = {name for name, number in changes.items() if self._changes.get(name) != number}
+            changed = {name for name, mark in changes.items() if self._changes.get(name) != mark}
+            # Where the database is an older one that was restored.
+            changed |= self._changes.keys() - changes.keys()
             if self._seen is None:
                 changed |= states.workspaces(connection)
             self._to_note |= changed
@@ -101,7 +103,7 @@ class Rules:
 
     def noted(self, workspace: str, compiled: Compiled) -> None:
         """What follows from a workspace's rules, as they were compiled, is noted in the store."""
-        if self._changes.get(workspace, 0) <= compiled.changes:
+        if self._changes.get(workspace, "") == compiled.changes:
             self._to_note.discard(workspace)
 
     @property
@@ -110,7 +112,7 @@ class Rules:
         return {name: dict(one.unusable) for name, one in list(self._known.items()) if one.unusable}
 
 
-def _compiled(connection: Any, workspace: str, fingerprint: int, changes: int) -> Compiled:
+def _compiled(connection: Any, workspace: str, fingerprint: str, changes: str) -> Compiled:
     versions: dict[str, int] = {}
     unusable: dict[str, str] = {}
 

@@ -7,7 +7,7 @@ import logging
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import String, cast, delete, func, insert, select, update
 
 from ml_event_provider.exceptions import NotFound
 from ml_event_provider.store import cancelling, cursors, schema
@@ -28,6 +28,8 @@ _TABLE = schema.definition
 _VERSIONS = schema.definition_version
 #: The cursor that counts changes.
 _CHANGES = "rules"
+#: As the database writes it: only compared, and never read.
+_MOMENT = cast(_VERSIONS.c.changed_at, String)
 
 
 class Kind(StrEnum):
@@ -240,18 +242,28 @@ def _versions(connection: Connection, query: Select[Any]) -> list[tuple[str, Ver
     return found
 
 
-def fingerprint(connection: Connection) -> int:
-    """Rises with each change of any definition; cheap enough to ask before each batch."""
-    found = cursors.read(connection, _CHANGES)
-    return 0 if found is None else found[0]
+def fingerprint(connection: Connection) -> str:
+    """What the last change of any definition is known by: another after each; cheap enough to ask before each batch.
+
+    It names the change, and counts none: a database that is restored, or emptied, comes back to a number, never to a
+    change that it did not hold.
+    """
+    last = select(_VERSIONS.c.id, _MOMENT).order_by(_VERSIONS.c.id.desc()).limit(1)
+    row = connection.execute(last).first()
+    return "" if row is None else _mark(*row)
 
 
-def changes(connection: Connection, *, workspace: str = "") -> dict[str, int]:
-    """How many changes there were in each workspace that ever had a definition, or in one: it only rises."""
-    query = select(_VERSIONS.c.workspace, func.count()).group_by(_VERSIONS.c.workspace)
+def changes(connection: Connection, *, workspace: str = "") -> dict[str, str]:
+    """The last change in each workspace that ever had a definition, or in one, as :func:`fingerprint` knows it."""
+    last = select(func.max(_VERSIONS.c.id)).group_by(_VERSIONS.c.workspace)
     if workspace:
-        query = query.where(_VERSIONS.c.workspace == workspace)
-    return {str(name): int(number) for name, number in connection.execute(query)}
+        last = last.where(_VERSIONS.c.workspace == workspace)
+    query = select(_VERSIONS.c.workspace, _VERSIONS.c.id, _MOMENT).where(_VERSIONS.c.id.in_(last))
+    return {str(name): _mark(*mark) for name, *mark in connection.execute(query)}
+
+
+def _mark(number: int, moment: str) -> str:
+    return f"{number} {moment}"
 
 
 _WHERE = {
@@ -290,6 +302,8 @@ def _note(
     text: str | None,
     now: datetime,
 ) -> None:
+    # Whoever changes anything waits here for who did before, so that numbers are committed as they are given out.
+    cursors.advance(connection, _CHANGES, now=now)
     connection.execute(
         insert(_VERSIONS).values(
             kind=kind,
@@ -303,7 +317,6 @@ def _note(
             changed_at=now,
         )
     )
-    cursors.advance(connection, _CHANGES, now=now)
 
 
 def _document(text: str) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -41,17 +40,6 @@ def _no_dispatcher_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     config.forget()
     yield
     config.forget()
-
-
-@pytest.fixture(autouse=True)
-def _rules_read_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the web app compiled is of another test's rules, whose count of changes may be the same."""
-    from ml_event_provider.dispatch.rules import Rules
-
-    for name in ("alerts", "rules"):
-        module = sys.modules.get(f"ml_event_provider.api.{name}")
-        if module is not None:
-            monkeypatch.setattr(module, "_rules", Rules())
 
 
 @pytest.fixture

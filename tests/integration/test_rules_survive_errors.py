@@ -114,3 +114,41 @@ def test_states_of_a_rule_that_cannot_be_read_are_kept() -> None:
     put("other", on=["nothing"])
     match_batch(Rules(), limit=10)
     assert states() == 1
+
+
+def empty() -> None:
+    """As a database is that is restored from before there were rules."""
+    with transaction() as connection:
+        for table in (schema.definition, schema.definition_version, schema.cursor):
+            connection.execute(table.delete())
+
+
+def test_after_a_restore_whoever_remembers_rules_reads_those_of_the_restored_database() -> None:
+    rules = Rules()
+    put("former")
+    match_batch(rules, limit=10)
+    empty()
+    with transaction() as connection:
+        assert set(rules.of(connection, "default").versions) == set()
+    put("new")
+    with transaction() as connection:
+        assert "default" in rules.to_note(connection)
+        assert set(rules.of(connection, "default").versions) == {"new"}
+
+
+def test_a_restored_count_of_changes_with_other_rules_is_another_fingerprint() -> None:
+    rules = Rules()
+    put("former")
+    match_batch(rules, limit=10)
+    with transaction() as connection:
+        before = definitions.fingerprint(connection), definitions.changes(connection)
+    empty()
+    put("new")
+    record("e-1")
+    match_batch(rules, limit=10)
+    with transaction() as connection:
+        after = definitions.fingerprint(connection), definitions.changes(connection)
+        assert set(rules.of(connection, "default").versions) == {"new"}
+        made = set(connection.execute(select(schema.notification.c.rule)).scalars())
+    assert made == {"new"}
+    assert all(one != other for one, other in zip(before, after, strict=True))

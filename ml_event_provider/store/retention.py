@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, exists, select
+from sqlalchemy import delete, exists, func, select
 
 from ml_event_provider.store import cursors, decisions, lanes, quarantine, schema, states
 from ml_event_provider.store.engine import database_now, transaction
@@ -25,11 +25,13 @@ def prune(before: datetime, *, go_on: Callable[[], bool] = lambda: True) -> int:
     """Delete events recorded before a moment, with their notifications, deliveries and attempts.
 
     An event that is not matched yet, of which there is still something to tell, or whose delivery is on its way, stays.
+    The newest event stays, too: SQLite would give its place, from which the ids of messages are made, to another one.
     Decisions go too, unused lanes, and what rules remember of keys of which nothing was heard since. Return how many
     events went.
     """
     pruned = 0
     position = 0
+    newest = schema.event.alias("newest")
     with transaction() as connection:
         held = states.seqs_held(connection)
     while go_on():
@@ -39,6 +41,7 @@ def prune(before: datetime, *, go_on: Callable[[], bool] = lambda: True) -> int:
                     select(schema.event.c.seq)
                     .where(
                         schema.event.c.recorded_at < before,
+                        schema.event.c.seq < select(func.max(newest.c.seq)).scalar_subquery(),
                         schema.event.c.seq > position,
                         schema.event.c.matched_at.is_not(None),
                         ~exists(

@@ -185,10 +185,24 @@ def test_pruning_goes_on_batch_by_batch_past_what_must_stay(monkeypatch: pytest.
     record("kept", days=400, state=DeliveryState.FAILED)
     for number in range(5):
         record(f"old-{number}", days=300)
+    record("newest", days=0)
     batches = chain([True, True], repeat(False))
     assert retention.prune(NOW, go_on=lambda: next(batches)) == 4
     assert retention.prune(NOW) == 1
-    assert [one.id for one in recorded()] == ["kept"]
+    assert [one.id for one in recorded()] == ["kept", "newest"]
+
+
+def test_a_place_is_never_given_twice_however_much_is_pruned() -> None:
+    record("old-1", days=400)
+    record("old-2", days=400)
+    with transaction() as connection:
+        given = [events.place_of(connection, event(name)) for name in ("old-1", "old-2")]
+    retention.prune(NOW)
+    record("new", days=300)
+    with transaction() as connection:
+        assert events.place_of(connection, event("new")) > max(given)
+    assert retention.prune(NOW) == 1
+    assert [one.id for one in recorded()] == ["new"]
 
 
 def test_health_names_each_problem() -> None:

@@ -233,7 +233,7 @@ def test_a_state_that_cannot_be_read_is_told_of(ml_events: Command) -> None:
 
 
 def test_an_event_that_cannot_be_deleted_does_not_stop_the_pruning(airflow_db: Engine) -> None:
-    record()
+    record("e-1", "e-2", "e-3", "newest")
     match_batch(Rules(), limit=10)
     postgresql = airflow_db.dialect.name == "postgresql"
     with transaction() as connection:

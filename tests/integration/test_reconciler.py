@@ -606,6 +606,8 @@ def test_old_tries_whose_events_were_pruned_are_not_replayed_when_their_run_is_c
     session.commit()
     clock.later(100 * 86_400)
     one.reconcile_runs()
+    with transaction() as connection:
+        events.record(connection, [an_event("newest")], now=clock.now)
     matched_now(100, clock.now)
     assert retention.prune(clock.now - timedelta(days=config.retention_days())) == 3
     run.state, run.clear_number = DagRunState.RUNNING, 1

@@ -274,6 +274,7 @@ def test_the_event_of_an_alert_that_lasts_is_not_pruned() -> None:
     put("rule", resolve=True, repeat="1d")
     dag_run(1, FAILED, timedelta(0))
     dag_run(2, SUCCEEDED, timedelta(0), "other")
+    dag_run(3, SUCCEEDED, timedelta(0), "newest")
     match(MINUTE)
     with transaction() as connection:
         connection.execute(update(schema.delivery).values(state="delivered"))

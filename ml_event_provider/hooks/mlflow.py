@@ -116,7 +116,7 @@ class MLflowHook(BaseHook):
             version, _ = fetch(connection, "/version", timeout=self.timeout)
         except RegistryError as error:
             return False, str(error)
-        told = f" {version.text.strip()[:50]}" if version.status_code == 200 else ""
+        told = f" {version.text.strip()[:50]}" if version.status == 200 else ""
         return True, f"MLflow{told} at {base_url(connection)} answers and its models can be read."
 
     def _experiment_id(self, name: str) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from base64 import b64encode
-from typing import TYPE_CHECKING, Any, NoReturn
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from ml_event_provider.exceptions import RegistryError
@@ -14,7 +16,7 @@ from ml_event_provider.registries.model import RegistryRefused
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from requests import PreparedRequest, Response
+    from requests import PreparedRequest
 
     from ml_event_provider.connection import Connection
 
@@ -22,6 +24,22 @@ API = "/api/2.0/mlflow/"
 #: Client errors that another try may cure.
 _PASSING = frozenset({408, 425, 429})
 _WORDS = 500
+#: The longest answer that is read, unpacked, in bytes: a page of model versions is a hundredth of it.
+MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
+_PIECE: Final = 64 * 1024
+
+
+class Answer(NamedTuple):
+    """What a server answered."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        """The body as text."""
+        return self.body.decode("utf-8", "replace")
 
 
 def base_url(connection: Connection) -> str:
@@ -56,17 +74,17 @@ def call(
 ) -> dict[str, Any]:
     """What ``path`` below ``/api/2.0/mlflow/`` answers: to GET with ``query``, or to POST with ``body``.
 
-    :param timeout: the longest wait for the connection and for each piece of the answer, in seconds.
+    :param timeout: the longest wait for the whole answer, in seconds.
     :raises RegistryRefused: if MLflow refuses the request for good; ``code`` is its ``error_code``.
     :raises RegistryError: if it cannot be reached, is busy, or answers what MLflow does not.
     """
     response, where = fetch(connection, API + path, timeout=timeout, query=query, body=body)
     document: object = None
     try:
-        document = response.json()
-    except ValueError:
+        document = json.loads(response.body)
+    except (ValueError, RecursionError):
         pass  # The text is judged below.
-    if response.status_code == 200 and isinstance(document, dict):
+    if response.status == 200 and isinstance(document, dict):
         return document
     _complain(response, document, f"MLflow at {where}", connection)
 
@@ -78,7 +96,7 @@ def fetch(
     timeout: float,
     query: Mapping[str, str | int] | None = None,
     body: Mapping[str, Any] | None = None,
-) -> tuple[Response, str]:
+) -> tuple[Answer, str]:
     """The answer to GET, or to POST where there is a body, and the URL without its query, for messages.
 
     :raises RegistryRefused: if the request cannot be sent as it is: a value that JSON does not have, half a character.
@@ -89,17 +107,8 @@ def fetch(
 
     where = base_url(connection) + path
     try:
-        response = requests.request(
-            "GET" if body is None else "POST",
-            where,
-            params=query,
-            json=body,
-            auth=_authorization(connection),
-            timeout=timeout,
-            # A redirected POST becomes a GET.
-            allow_redirects=False,
-        )
-    except requests.Timeout:
+        answer = _in_time(timeout, lambda: _asked(where, connection, query=query, body=body, timeout=timeout))
+    except (requests.Timeout, TimeoutError):
         raise RegistryError(f"MLflow at {where} did not answer within {timeout:g} s") from None
     except (InvalidJSONError, InvalidHeader, InvalidURL, TypeError, UnicodeError) as error:
         words = _without_secrets(_cause(error), connection)
@@ -108,7 +117,55 @@ def fetch(
         raise RegistryError(
             f"MLflow at {where} cannot be reached: {_without_secrets(_cause(error), connection)}"
         ) from None
-    return response, where
+    return answer, where
+
+
+def _asked(
+    where: str,
+    connection: Connection,
+    *,
+    query: Mapping[str, str | int] | None,
+    body: Mapping[str, Any] | None,
+    timeout: float,
+) -> Answer:
+    import requests
+
+    with requests.request(
+        "GET" if body is None else "POST",
+        where,
+        params=query,
+        json=body,
+        auth=_authorization(connection),
+        timeout=timeout,
+        # A redirected POST becomes a GET.
+        allow_redirects=False,
+        stream=True,
+        # What unpacks to gigabytes is not asked for.
+        headers={"Accept-Encoding": "identity"},
+    ) as response:
+        read = bytearray()
+        for piece in response.iter_content(_PIECE):
+            read += piece
+            if len(read) > MAX_ANSWER_BYTES:
+                raise RegistryError(f"MLflow at {where} answers more than {MAX_ANSWER_BYTES} bytes")
+        return Answer(response.status_code, response.headers, bytes(read))
+
+
+def _in_time(seconds: float, ask: Callable[[], Answer]) -> Answer:
+    """Ask in a thread that is given up in the end: ``requests`` starts its time limit anew with every byte.
+
+    :raises TimeoutError: if there is no whole answer within ``seconds``.
+    """
+    answer: Future[Answer] = Future()
+
+    def run() -> None:
+        try:
+            answer.set_result(ask())
+        except BaseException as error:  # noqa: BLE001 - raised again where the answer is awaited
+            answer.set_exception(error)
+
+    threading.Thread(target=run, name="ml-events-registry-request", daemon=True).start()
+    return answer.result(seconds)
 
 
 def _authorization(connection: Connection) -> Callable[[PreparedRequest], PreparedRequest]:
@@ -127,8 +184,8 @@ def _authorization(connection: Connection) -> Callable[[PreparedRequest], Prepar
     return authorize
 
 
-def _complain(response: Response, document: object, where: str, connection: Connection) -> NoReturn:
-    status = response.status_code
+def _complain(response: Answer, document: object, where: str, connection: Connection) -> NoReturn:
+    status = response.status
     if isinstance(document, dict) and "error_code" in document:
         code = str(document["error_code"])
         words = _without_secrets(str(document.get("message", "")), connection)[:_WORDS]
@@ -148,7 +205,7 @@ def _complain(response: Response, document: object, where: str, connection: Conn
     raise RegistryError(f"{message} (not MLflow's JSON: is the connection's host the tracking server?)")
 
 
-def _text(response: Response) -> str:
+def _text(response: Answer) -> str:
     """The answer's words on one line; of an HTML page its title."""
     text = response.text.strip()
     if text[:1] == "<":

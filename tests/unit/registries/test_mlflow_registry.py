@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 from base64 import b64encode
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ from ml_event_provider.extensions import registry_named
 from ml_event_provider.hooks.mlflow import MLflowHook
 from ml_event_provider.registries import RegistryRefused
 from ml_event_provider.registries.mlflow import MlflowRegistry
-from ml_event_provider.registries.mlflow_rest import base_url, call
+from ml_event_provider.registries.mlflow_rest import MAX_ANSWER_BYTES, base_url, call
 from tests.peers.mlflow_relay import BUSY
 
 if TYPE_CHECKING:
@@ -220,6 +221,52 @@ def test_a_silent_server_times_out(relay: Relay) -> None:
             REGISTRY.get_version(connection(relay.url), "m", "1", timeout=0.2)
     finally:
         release.set()
+
+
+@pytest.mark.parametrize("said", [b"HTTP/1.1 200 OK\r\nX-Slow: ", b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n{"])
+def test_a_server_that_drips_is_one_that_does_not_answer(said: bytes) -> None:
+    import socket
+    import threading
+
+    over = threading.Event()
+
+    def drip(listener: socket.socket) -> None:
+        talk, _ = listener.accept()
+        with talk:
+            talk.sendall(said)
+            while not over.wait(0.05):
+                talk.sendall(b" ")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=drip, args=(listener,), daemon=True)
+        server.start()
+        try:
+            with pytest.raises(RegistryError, match=r"did not answer within 0\.5 s"):
+                REGISTRY.get_version(connection(f"http://127.0.0.1:{listener.getsockname()[1]}"), "m", "1", timeout=0.5)
+        finally:
+            over.set()
+            server.join(10)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_an_answer_that_is_too_long_is_not_read_to_its_end(relay: Relay, packed: bool) -> None:
+    content = b"0" * (MAX_ANSWER_BYTES + 1)
+    headers = {"Content-Encoding": "gzip"} if packed else {}
+    relay.script.append((200, JSON | headers, gzip.compress(content, 1) if packed else content))
+    with pytest.raises(RegistryError, match="answers more than 16777216 bytes"):
+        read(relay.url, "m", "1")
+
+
+def test_an_answer_whose_packing_is_broken_is_said_to_be_so(relay: Relay) -> None:
+    relay.script.append((200, JSON | {"Content-Encoding": "gzip"}, b"{}"))
+    with pytest.raises(RegistryError, match=r"cannot be reached: .*gzip"):
+        read(relay.url, "m", "1")
+
+
+def test_an_answer_that_is_too_deep_is_none_of_mlflows(relay: Relay) -> None:
+    relay.script.append((200, JSON, b"[" * 100_000))
+    with pytest.raises(RegistryError, match="not MLflow's JSON"):
+        read(relay.url, "m", "1")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import smtplib
 import socket
 import ssl
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ml_event_provider.targets.answers import UnusableError
 from ml_event_provider.targets.connections import flag_of, text_of
@@ -15,10 +15,35 @@ from ml_event_provider.targets.deadline import Deadline, TimedSocket
 from ml_event_provider.targets.hosts import ascii_host
 
 if TYPE_CHECKING:
+    import io
     from collections.abc import Iterator
 
     from ml_event_provider.connection import Connection
     from ml_event_provider.targets.network import Network
+
+
+#: The longest reply that is read, in bytes: one may have lines without end.
+MAX_REPLY_BYTES: Final = 64 * 1024
+
+
+class _Replies:
+    """The file that replies are read from; ``left`` is how much more of one is read."""
+
+    def __init__(self, file: io.BufferedReader) -> None:
+        self._file = file
+        self.left = 0
+        self.close = file.close
+
+    def readline(self, size: int) -> bytes:
+        """The next line.
+
+        :raises TimeoutError: if the reply goes on and on.
+        """
+        line = self._file.readline(size)
+        self.left -= len(line)
+        if self.left < 0:
+            raise TimeoutError("the reply does not end")
+        return line
 
 
 class Client(smtplib.SMTP):
@@ -45,7 +70,9 @@ class Client(smtplib.SMTP):
     def getreply(self) -> tuple[int, bytes]:
         """The server's next reply."""
         if self.file is None and self.sock is not None:
-            self.file = TimedSocket(self.sock, self._deadline).makefile()
+            self.file = _Replies(TimedSocket(self.sock, self._deadline).makefile())
+        if isinstance(self.file, _Replies):
+            self.file.left = MAX_REPLY_BYTES
         return super().getreply()
 
     def send(self, s: Any) -> None:

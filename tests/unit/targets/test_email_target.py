@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import re
 import smtplib
 import socket
@@ -432,6 +433,31 @@ def test_what_a_server_does_to_the_session_is_a_result(
         mailer = SampleConnection(conn_type="smtp", host="127.0.0.1", port=scripted.port, extra=extra)
         result = target.send(mailer, sample_message(), timeout=0.6 if drip else 5)
     assert (result.outcome, result.code) == (outcome, code), result
+
+
+def test_a_reply_that_goes_on_and_on_is_given_up_before_it_fills_the_memory(target: EmailTarget) -> None:
+    sent = 0
+
+    def talk(listener: socket.socket) -> None:
+        nonlocal sent
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(OSError):
+            while True:
+                sent += connection.send((b"220-" + b"x" * 1000 + b"\r\n") * 50)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=talk, args=(listener,), daemon=True)
+        server.start()
+        mailer = SampleConnection(
+            conn_type="smtp", host="127.0.0.1", port=listener.getsockname()[1], extra={**PLAIN, "to": "ann@x.example"}
+        )
+        # More time than any test has: what ends it is not the time.
+        result = target.send(mailer, sample_message(), timeout=3600)
+        server.join(30)
+    assert (result.outcome, result.code) == (Outcome.RETRY, "timeout")
+    assert not server.is_alive()
+    # What the sockets' buffers took, and no more.
+    assert sent < 50_000_000
 
 
 def test_the_mail_server_is_guarded_like_a_url(server: MailServer) -> None:

@@ -7,10 +7,9 @@ stream tells of the same alert, is overtaken: the receiver's last word shall be 
 from __future__ import annotations
 
 from collections import defaultdict
-from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, text, update
 
 from ml_event_provider.store import schema
 from ml_event_provider.store.engine import become_writer, can_skip_locked, in_chunks
@@ -24,6 +23,15 @@ if TYPE_CHECKING:
 
 _DELIVERY = schema.delivery
 _NOTIFICATION = schema.notification
+#: So many of a stream are looked at in one go; of more that one message overtakes, the rest is ended in the next.
+MOST = 500
+_FIRST_OF_STREAMS = text("""
+SELECT s.stream, e.* FROM unnest(CAST(:streams AS text[])) AS s(stream)
+CROSS JOIN LATERAL (
+  SELECT d.id, d.ordinal, d.alert_id, d.state FROM ml_event_delivery d
+  WHERE d.stream = s.stream AND d.state IN ('pending', 'failed', 'leased')
+  ORDER BY d.ordinal, d.id LIMIT :most) e
+""")
 _WAITING = (DeliveryState.PENDING, DeliveryState.FAILED)
 
 
@@ -38,13 +46,16 @@ class Waiting(NamedTuple):
 
 def settle_overtaken(connection: Connection, picked: Sequence[Waiting], *, now: datetime) -> list[str]:
     """End what was overtaken; return the ids of those among ``picked`` that may go."""
-    streams = {one.stream for one in picked if one.stream is not None}
-    if not streams:
+    of_stream: dict[str, set[str]] = defaultdict(set)
+    for one in picked:
+        if one.stream is not None:
+            of_stream[one.stream].add(one.id)
+    if not of_stream:
         return [one.id for one in picked]
-    ours = {one.id for one in picked}
     overtaken: dict[str, str] = {}
     blocked: set[str] = set()
-    for rows in _unfinished(connection, streams):
+    for stream, rows in _unfinished(connection, of_stream).items():
+        ours = of_stream[stream]
         # The newest of each alert overtakes those before it; from there on the order is kept.
         newest = {row.alert_id: row.id for row in rows if row.alert_id}
         waits = {
@@ -57,23 +68,30 @@ def settle_overtaken(connection: Connection, picked: Sequence[Waiting], *, now: 
         overtaken |= gone
         left = [row.id for row in rows if row.id not in gone]
         # Whatever else is still before it, leased by others or not ours to end, goes first.
-        blocked.update(one for one in left[1:] if one in ours)
+        goes = set(left[:1]) & ours
+        if len(rows) == MOST and len(newest) == 1 and all(row.alert_id for row in rows):
+            # All that was looked at tells of one alert: what follows may overtake the last of it, too.
+            goes = set()
+        blocked |= ours - gone.keys() - goes
     _end(connection, overtaken, now)
     return [one.id for one in picked if one.id not in overtaken and one.id not in blocked]
 
 
-def _unfinished(connection: Connection, streams: Collection[str | None]) -> list[list[Any]]:
-    """The unfinished deliveries of each stream, in order."""
-    found: list[list[Any]] = []
-    for chunk in in_chunks(sorted(one for one in streams if one is not None)):
-        query = (
-            select(_DELIVERY.c.id, _DELIVERY.c.stream, _DELIVERY.c.alert_id, _DELIVERY.c.state)
-            .where(_DELIVERY.c.stream.in_(chunk), schema.UNFINISHED)
-            .order_by(_DELIVERY.c.stream, _DELIVERY.c.ordinal, _DELIVERY.c.id)
-        )
-        rows = connection.execute(query).all()
-        found.extend(list(group) for _, group in groupby(rows, key=lambda row: row.stream))
-    return found
+def _unfinished(connection: Connection, streams: Collection[str]) -> dict[str, list[Any]]:
+    """The first unfinished deliveries of each stream, in order; at most ``MOST`` of each."""
+    if connection.dialect.name == "postgresql":
+        rows = connection.execute(_FIRST_OF_STREAMS, {"streams": sorted(streams), "most": MOST}).all()
+        found: dict[str, list[Any]] = defaultdict(list)
+        for row in sorted(rows, key=lambda row: (row.ordinal, row.id)):
+            found[row.stream].append(row)
+        return found
+    query = (
+        select(_DELIVERY.c.id, _DELIVERY.c.alert_id, _DELIVERY.c.state)
+        .where(_DELIVERY.c.stream == bindparam("one"), schema.UNFINISHED)
+        .order_by(_DELIVERY.c.ordinal, _DELIVERY.c.id)
+        .limit(MOST)
+    )
+    return {stream: list(connection.execute(query, {"one": stream}).all()) for stream in sorted(streams)}
 
 
 def _lock(connection: Connection, ids: Collection[str]) -> set[str]:

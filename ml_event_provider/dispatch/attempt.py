@@ -81,7 +81,8 @@ class Sender:
         except UnknownTarget as error:
             # Someone may create the connection at any moment: retried like an unreachable target.
             result = Result.retry("no target", str(error))
-        except Exception as error:
+        except BaseException as error:
+            # A library's sys.exit(), too, is a failed attempt, and not none.
             log.exception("Delivery %s to %s failed in the target's or our own code", delivery.id, delivery.conn_id)
             result = Result.retry("internal", f"{type(error).__name__} while sending; see the dispatcher's log")
         milliseconds = min(_MOST, round((time.monotonic() - started) * 1000))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from dataclasses import replace
@@ -40,7 +41,7 @@ class Scripted:
     connection_types = ("scripted",)
     channel = "webhook"
 
-    def __init__(self, *results: Result | Exception, dialect: str = "json") -> None:
+    def __init__(self, *results: Result | BaseException, dialect: str = "json") -> None:
         self.results = list(results)
         self.messages: list[Message] = []
         self.timeouts: list[float] = []
@@ -50,7 +51,7 @@ class Scripted:
         self.messages.append(message)
         self.timeouts.append(timeout)
         result = self.results.pop(0) if self.results else Result.delivered("HTTP 200")
-        if isinstance(result, Exception):
+        if isinstance(result, BaseException):
             raise result
         return result
 
@@ -217,6 +218,16 @@ def test_a_target_that_raises_is_tried_again_and_its_words_stay_in_the_log(
     assert (settled.state, settled.outcome, settled.code) == (DeliveryState.FAILED, "retry", "internal")
     assert settled.reason == "RuntimeError while sending; see the dispatcher's log"
     assert "Delivery d-1 to inbox failed" in caplog.text
+
+
+@pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt(), GeneratorExit(), asyncio.CancelledError()])
+def test_a_target_that_would_end_its_process_uses_up_an_attempt_like_any_other(
+    use: Callable[..., Scripted], error: BaseException
+) -> None:
+    use(error)
+    settled = sender().attempt(delivery())
+    assert (settled.state, settled.number, settled.code) == (DeliveryState.FAILED, 1, "internal")
+    assert settled.reason == f"{type(error).__name__} while sending; see the dispatcher's log"
 
 
 def test_a_renderer_that_raises_is_tried_again(use: Callable[..., Scripted], caplog: pytest.LogCaptureFixture) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from itertools import chain
 from types import NoneType
 from typing import Any
 
@@ -22,6 +23,8 @@ MAX_SIZE = 1_000_000
 MAX_INTEGER_BITS = 4096
 #: The clock is read so often: a step takes about a microsecond, the clock half of one.
 _STEPS_BETWEEN_LOOKS = 100
+#: What counts as one thing, whatever it is.
+_SINGLE = frozenset({int, float, bool, NoneType})
 _CONTAINERS = (list, tuple, set, frozenset)
 _WEIGHED = (str, list, tuple, dict)
 #: What needs no slow question whether it is a mapping.
@@ -112,12 +115,22 @@ def weight(value: Any, room: int = MAX_SIZE) -> int:
     if isinstance(value, str):
         return len(value) + 1
     if isinstance(value, dict) or (not isinstance(value, _ATOMS) and isinstance(value, Mapping)):
-        value = value.items()
-    elif not isinstance(value, _CONTAINERS):
+        # Each pair counts as one more thing.
+        parts: Iterable[Any] = chain.from_iterable(value.items())
+        total = 1 + len(value)
+    elif isinstance(value, _CONTAINERS):
+        parts, total = value, 1
+    else:
         return 1
-    total = 1
-    for item in value:
-        total += weight(item, room - total)
+    for item in parts:
+        # Nearly everything, without a call for each.
+        kind = type(item)
+        if kind is str:
+            total += len(item) + 1
+        elif kind in _SINGLE:
+            total += 1
+        else:
+            total += weight(item, room - total)
         if total > room:
             break
     return total

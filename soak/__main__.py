@@ -30,7 +30,7 @@ GOOD: Final = [f"good_{number}" for number in range(1, 13)]
 #: How long all that can arrive may take to arrive when the feed has ended, in seconds.
 DRAIN_SECONDS: Final = 240.0
 SECRET: Final = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-ENDLESS: Final = "{% for a in range(99999) %}{% for b in range(99999) %}{{ a * b }}{% endfor %}{% endfor %}"
+ENDLESS: Final = "{% for a in range(9999) %}{% for b in range(9999) %}{{ a * b }}{% endfor %}{% endfor %}"
 
 
 def rules_of(target: str, folder: Path) -> list[dict[str, object]]:

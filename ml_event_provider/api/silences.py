@@ -15,7 +15,7 @@ from ml_event_provider.api.security import Caller, CallerDep
 from ml_event_provider.dispatch import silences
 from ml_event_provider.store import definitions
 from ml_event_provider.store.definitions import Kind
-from ml_event_provider.store.engine import transaction, utc_now
+from ml_event_provider.store.engine import database_now, shared_now, transaction
 
 if TYPE_CHECKING:
     from ml_event_provider.rules.silences import Silence
@@ -52,7 +52,7 @@ async def delete(name: str, who: CallerDep, workspace: str = "") -> None:
 
 
 def _list(who: Caller, workspace: str, ended: bool) -> list[dict[str, Any]]:
-    now = utc_now()
+    now = shared_now()
     seen = authority.sight(who)
     with transaction() as connection:
         found = silences.listed(connection, workspace, now, sight=seen)
@@ -60,7 +60,7 @@ def _list(who: Caller, workspace: str, ended: bool) -> list[dict[str, Any]]:
 
 
 def _add(who: Caller, body: bytes) -> dict[str, Any]:
-    now = utc_now()
+    now = shared_now()
     document = {**parsed(SilenceRequest, body).root, "author": who.name}
     named = "name" in document
     silence = silences.read(document, author=who.name, now=now)
@@ -76,7 +76,7 @@ def _add(who: Caller, body: bytes) -> dict[str, Any]:
 def _end(who: Caller, name: str, workspace: str) -> dict[str, Any]:
     _theirs(who, name, workspace)
     with transaction() as connection:
-        ended = silences.end(connection, name, workspace=workspace, author=who.name, now=utc_now())
+        ended = silences.end(connection, name, workspace=workspace, author=who.name, now=database_now(connection))
     return {"workspace": workspace, "name": name, "ended": ended}
 
 

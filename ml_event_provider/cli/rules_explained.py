@@ -19,7 +19,7 @@ from ml_event_provider.rules.backtest import types_asked
 from ml_event_provider.rules.calendars import PositiveDuration
 from ml_event_provider.rules.files import Definitions, load_definitions
 from ml_event_provider.store import events
-from ml_event_provider.store.engine import transaction, utc_now
+from ml_event_provider.store.engine import shared_now, transaction
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -71,7 +71,7 @@ def explain_rules(args: Any) -> None:
 @command
 def backtest(args: Any) -> None:
     """Say what rules would have told of the recorded past, beside what the stored ones of the same names would."""
-    until = utc_now()
+    until = shared_now()
     since = until - _duration(args.since)
     with transaction() as connection:
         stored = applying.read(connection)

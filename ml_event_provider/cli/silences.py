@@ -19,7 +19,7 @@ from ml_event_provider.rules.documents import UnreadableError, read_json
 from ml_event_provider.rules.silences import Silence
 from ml_event_provider.store import definitions
 from ml_event_provider.store.definitions import Kind
-from ml_event_provider.store.engine import transaction, utc_now
+from ml_event_provider.store.engine import database_now, shared_now, transaction
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @command
 def add(args: Any) -> None:
     """Mute some notifications for a while."""
-    now = utc_now()
+    now = shared_now()
     who = person(args.by)
     silence = silences.read(_document(args, now), author=who, now=now)
     with transaction() as connection:
@@ -39,7 +39,7 @@ def add(args: Any) -> None:
 @command
 def list_silences(args: Any) -> None:
     """Print the silences, those that have ended only on demand."""
-    now = utc_now()
+    now = shared_now()
     with transaction() as connection:
         found = silences.listed(connection, args.workspace, now)
     rows = [
@@ -64,9 +64,9 @@ def list_silences(args: Any) -> None:
 @command
 def end(args: Any) -> None:
     """Let a silence end now."""
-    workspace = _workspace(args)
+    workspace, who = _workspace(args), person(args.by)
     with transaction() as connection:
-        ended = silences.end(connection, args.name, workspace=workspace, author=person(args.by), now=utc_now())
+        ended = silences.end(connection, args.name, workspace=workspace, author=who, now=database_now(connection))
     print(f"ended {workspace}/{args.name}" if ended else f"{workspace}/{args.name} had ended before")
 
 
@@ -83,7 +83,7 @@ def delete(args: Any) -> None:
 def test(args: Any) -> int:
     """Say whether a silence would mute the notifications of an event now; exit 1 if not."""
     event = event_named(args.event)
-    now = utc_now()
+    now = shared_now()
     with transaction() as connection:
         stored = definitions.get(connection, args.name, workspace=_workspace(args), kind=Kind.SILENCE)
     silence = Silence.model_validate(stored.definition)

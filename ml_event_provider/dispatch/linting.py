@@ -9,7 +9,7 @@ from ml_event_provider.dispatch.attempt import default_renderer
 from ml_event_provider.exceptions import TemplateProblem
 from ml_event_provider.rules.linting import Remark, Surroundings, lint
 from ml_event_provider.store import airflow_tables
-from ml_event_provider.store.engine import utc_now
+from ml_event_provider.store.engine import database_now
 
 if TYPE_CHECKING:
     from ml_event_provider.rules.files import Definitions
@@ -38,6 +38,6 @@ def lint_definitions(connection: Any, found: Definitions) -> list[Remark]:
             calendars=found.calendars,
             silences=found.silences,
             known_dags=airflow_tables.dag_ids(connection),
-            now=utc_now(),
+            now=database_now(connection),
         ),
     )

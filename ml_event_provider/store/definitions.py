@@ -12,7 +12,7 @@ from sqlalchemy import String, cast, delete, func, insert, select, update
 from ml_event_provider.exceptions import NotFound
 from ml_event_provider.store import cancelling, cursors, schema
 from ml_event_provider.store.choice import chosen
-from ml_event_provider.store.engine import utc_now
+from ml_event_provider.store.engine import database_now
 from ml_event_provider.store.one_by_one import readable_rows, reason_of
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def put(
     """
     workspace, name = definition["workspace"], definition["name"]
     text = json.dumps(definition, ensure_ascii=False, sort_keys=True)
-    now = utc_now()
+    now = database_now(connection)
     # No more than is needed: whatever else of it cannot be read, it is mended by being put anew.
     known = (_TABLE.c.id, _TABLE.c.definition, _TABLE.c.managed_by)
     row = connection.execute(_named(kind, workspace, name).with_only_columns(*known)).first()
@@ -175,7 +175,7 @@ def remove(connection: Connection, name: str, *, workspace: str, kind: Kind = Ki
         delete(_TABLE).where(_TABLE.c.kind == kind, _TABLE.c.workspace == workspace, _TABLE.c.name == name)
     )
     version = _last_version(connection, kind, workspace, name) + 1
-    now = utc_now()
+    now = database_now(connection)
     _note(connection, kind, workspace, name, version, "deleted", author, managed_by, None, now)
     if kind == Kind.RULE:
         cancelling.with_deleted_rules(connection, workspace, author=author, now=now)

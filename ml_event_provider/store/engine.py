@@ -100,6 +100,12 @@ def database_now(connection: Connection) -> datetime:
     return found
 
 
+def shared_now() -> datetime:
+    """:func:`database_now` for who has no transaction at hand."""
+    with transaction() as connection:
+        return database_now(connection)
+
+
 def become_writer(connection: Connection) -> None:
     """Open SQLite's transaction as its only writer; the other databases have opened theirs and lock rows.
 

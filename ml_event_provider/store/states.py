@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import bindparam, delete, exists, insert, or_, select, update
@@ -14,14 +15,13 @@ from ml_event_provider.rules.engine.firing import waiting_in
 from ml_event_provider.rules.engine.states import MemoryStates, Place
 from ml_event_provider.store import schema
 from ml_event_provider.store.choice import chosen
-from ml_event_provider.store.engine import in_chunks, utc_now
+from ml_event_provider.store.engine import in_chunks
 from ml_event_provider.store.one_by_one import each, readable_rows, reason_of
 from ml_event_provider.store.quarantine import Kind, SetAside
 from ml_event_provider.store.sight import EVERYTHING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-    from datetime import datetime
 
     from sqlalchemy import Connection, Select
 
@@ -78,6 +78,7 @@ class StoredStates:
 
     def __init__(self, connection: Connection, workspace: str, *, until: float, limit: int = 1000) -> None:
         self._connection = connection
+        self._moment = until
         #: Those that could not be read: their rules began anew there.
         self.spoilt: list[SetAside] = []
         self._working = MemoryStates()
@@ -139,7 +140,7 @@ class StoredStates:
     def _save(
         self, places: Sequence[Place], dags: Mapping[int, str | None], awaited: Callable[[Place], str | None]
     ) -> None:
-        now = utc_now()
+        now = datetime.fromtimestamp(self._moment, UTC)
         gone = [self._rows[place] for place in places if self._working.get(place) is None and place in self._rows]
         for chunk in in_chunks(gone):
             self._connection.execute(delete(_TABLE).where(_TABLE.c.id.in_(chunk)))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -12,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import text
 
+from ml_event_provider.dispatch import silences
 from ml_event_provider.events.model import Event
 from ml_event_provider.store import definitions, events
+from ml_event_provider.store.definitions import Kind
 from ml_event_provider.store.engine import database_now, transaction
 from ml_event_provider.store.health import health
 from tests.fault.dispatchers import fork, unfinished
@@ -154,3 +158,25 @@ def test_events_recorded_by_a_wrong_clock_have_the_databases_moment(forker: Any,
         for row in rows:
             assert abs(row.recorded_at - moment()) < timedelta(seconds=100)
             assert abs(row.matched_at - moment()) < timedelta(seconds=100)
+
+
+@pytest.mark.parametrize("offset", ["+1d", "-1d"])
+def test_a_silence_that_a_machine_with_a_wrong_clock_adds_begins_now_for_all(clock: Clock, offset: str) -> None:
+    clock.set(offset)
+    before = moment()
+    add = ("ml-events", "silences", "add", "--name", "quiet", "--for", "1h", "--everything", "--reason", "deployment")
+    said = subprocess.run(
+        [sys.executable, "-m", "airflow", *add],
+        env={**os.environ, **clock.environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert said.returncode == 0, said.stderr
+    with transaction() as connection:
+        ((silence, standing),) = silences.listed(connection, "", database_now(connection))
+        (version,) = definitions.history(connection, "quiet", workspace="default", kind=Kind.SILENCE)
+    assert standing.state == "active"
+    assert silence.ends_at is not None
+    assert timedelta() < silence.ends_at - before - timedelta(hours=1) < timedelta(minutes=5)
+    assert before < version.changed_at < before + timedelta(minutes=5)

@@ -301,8 +301,6 @@ def test_what_was_one_too_many_in_an_hour_is_explained(
     monkeypatch.setenv("AIRFLOW__ML_EVENTS__WORKSPACE_QUOTAS", '{"default": {"notifications_per_hour": 1}}')
     config.forget()
     ml_events("rules", "apply", "-f", file("busy.yaml", "{name: busy, on: pipeline job failed, targets: inbox}"))
-    moment = utc_now()
-    monkeypatch.setattr("ml_event_provider.dispatch.matching.utc_now", lambda: moment)
     for number in range(2):
         dag_run(number)
     match()

@@ -231,7 +231,7 @@ def test_what_nobody_needs_any_more_is_pruned() -> None:
     dag_run(1, FAILED, MINUTE)
     dag_run(2, SUCCEEDED, MINUTE)
     match(2 * MINUTE)
-    retention.prune(datetime.now(UTC) + HOUR)
+    retention.prune(START + HOUR)
     with transaction() as connection:
         assert states.of_rule(connection, "default", "row") == []
         assert len(states.of_rule(connection, "default", "silence")) == 1

@@ -80,3 +80,13 @@ def test_task_processes_can_make_events_without_heavy_imports(package: str) -> N
 
 def test_the_check_sees_a_heavy_import() -> None:
     assert "pydantic" in loaded_by("ml_event_provider.events.ml_types")["ml_event_provider.events.ml_types"]
+
+
+def test_only_who_measures_this_machine_asks_its_clock() -> None:
+    """What several machines compare goes by the database's clock; one machine's serves skew and durations."""
+    asks = {
+        path.relative_to(ROOT / "ml_event_provider").as_posix()
+        for path in (ROOT / "ml_event_provider").rglob("*.py")
+        if "utc_now" in path.read_text("utf-8")
+    }
+    assert asks == {"store/engine.py", "dispatch/housekeeping.py", "dispatch/attempt.py"}

@@ -54,7 +54,10 @@ class DispatcherProcess:
         self._signals = Signals()
         self._rounds = Rounds()
         self._sending = Sending(settings, dispatcher_id=self.id)
-        self._housekeeping = Housekeeping(settings, dispatcher_id=self.id, parent=parent, report=self._rounds.report)
+        self._housekeeping = Housekeeping(settings, dispatcher_id=self.id, parent=parent, report=self._report)
+
+    def _report(self) -> dict[str, Any]:
+        return {**self._rounds.report(), **self._sending.report()}
 
     def stop(self) -> None:
         """End after what is under way."""

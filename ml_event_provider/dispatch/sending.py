@@ -10,7 +10,7 @@ import random
 import threading
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ml_event_provider.dispatch.attempt import Sender, default_renderer
 from ml_event_provider.dispatch.connections import Connections
@@ -40,6 +40,8 @@ LOOK_SECONDS = 0.05
 TIDY_SECONDS = 10.0
 #: How long one turn makes due what waited for targets that answer again, in seconds.
 RECOVER_SECONDS = 1.0
+#: An attempt is overdue after so many times of what a send may take; how many of these health is told of.
+OVERDUE, MOST_OVERDUE = 3, 10
 #: The longest that a remote's wish to wait is obeyed, in seconds.
 LONGEST_WISH = 86_400.0
 
@@ -60,6 +62,8 @@ class Sending:
         self._unsent: list[str] = []
         self._unsettled = 0
         self._made = 0
+        #: The attempts that are under way, and since when.
+        self._under_way: dict[str, tuple[Delivery, float]] = {}
         self._sender = Sender(
             policy=settings.policy,
             timeout=settings.send_timeout,
@@ -100,6 +104,17 @@ class Sending:
                     self._bell.wait(LOOK_SECONDS, since=told)
         self._end(settling)
         return self._made
+
+    def report(self) -> dict[str, Any]:
+        """For health: ``overdue``, the attempts that have lasted far longer than a send may, in seconds."""
+        began = time.monotonic() - OVERDUE * self._settings.send_timeout
+        return {
+            "overdue": [
+                {"target": one.target, "workspace": one.workspace, "seconds": round(time.monotonic() - since)}
+                for one, since in list(self._under_way.values())
+                if since < began
+            ][:MOST_OVERDUE]
+        }
 
     def sign_off(self) -> None:
         """Give back whatever is still leased."""
@@ -175,9 +190,11 @@ class Sending:
         settlement: Settlement | None = None
         try:
             if self._in_time(delivery):
+                self._under_way[delivery.id] = delivery, time.monotonic()
                 settlement = self._sender.attempt(delivery, lambda: self._in_time(delivery))
         finally:
             # Whatever happened, it must not count as under way any more.
+            self._under_way.pop(delivery.id, None)
             self._ended(delivery, settlement)
         return self._take()
 

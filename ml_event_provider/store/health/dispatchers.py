@@ -41,7 +41,7 @@ def check(connection: Connection, moment: datetime) -> Finding:
             "no dispatcher is alive: start a scheduler with [ml_events] embedded_dispatcher = True, or"
             " `airflow ml-events dispatcher`"
         )
-    problems += [*_skewed(alive), *(_stuck(connection, moment) if alive else ())]
+    problems += [*_skewed(alive), *_overdue(alive), *(_stuck(connection, moment) if alive else ())]
     told = [
         {
             "id": one.id,
@@ -62,6 +62,16 @@ def _skewed(alive: Sequence[Dispatcher]) -> list[str]:
         " events from there are wrong by as much. Let NTP (chrony, systemd-timesyncd) set it"
         for host, skew in skews.items()
         if abs(skew) > SKEW_SECONDS
+    ]
+
+
+def _overdue(alive: Sequence[Dispatcher]) -> list[str]:
+    return [
+        f"dispatcher {dispatcher.id} has been sending one message to {one['target']} (workspace {one['workspace']}) for"
+        f" {one['seconds']} s: the target's code does not keep to its time limit, and the others to it wait. Restart"
+        " that dispatcher, which sends the message again, and mend the target"
+        for dispatcher in alive
+        for one in dispatcher.report.get("overdue", ())
     ]
 
 

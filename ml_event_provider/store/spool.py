@@ -53,7 +53,7 @@ class Waiting(NamedTuple):
 
 class _Failed(NamedTuple):
     path: Path
-    events: list[Event]
+    documents: list[dict[str, Any]]
     error: Exception
 
 
@@ -158,19 +158,20 @@ class Spool:
         for path in self.waiting():
             if not go_on():
                 break
-            events: list[Event] = []
+            documents: list[dict[str, Any]] = []
             try:
-                events = _read(path)
+                documents = _read(path)
+                events = [Event.from_dict(document) for document in documents]
                 if events:
                     send(events)
             except _Unreadable as error:
                 troubles.tell(log, "A file of the spool cannot be read and waits on", error)
             except (EventRejected, InvalidEvent) as error:
-                self._separate(path, events, error)
+                self._separate(path, documents, error)
             except Exception as error:
                 if away(error):
                     raise
-                failed.append(_Failed(path, events, error))
+                failed.append(_Failed(path, documents, error))
             else:
                 sent += len(events)
                 _remove(path)
@@ -181,9 +182,9 @@ class Spool:
     def _judge(self, failed: list[_Failed], *, others_went: bool) -> None:
         if failed and not others_went:
             raise failed[0].error
-        for path, events, error in failed:
-            if len(events) > 1 or self._age(path) > STUBBORN_SECONDS:
-                self._separate(path, events, error)
+        for path, documents, error in failed:
+            if len(documents) > 1 or self._age(path) > STUBBORN_SECONDS:
+                self._separate(path, documents, error)
             else:
                 troubles.tell(log, "Spooled events fail where others go; they are tried again", error)
 
@@ -193,16 +194,16 @@ class Spool:
         except FileNotFoundError:
             return 0.0
 
-    def _separate(self, path: Path, events: list[Event], error: Exception) -> None:
+    def _separate(self, path: Path, documents: list[dict[str, Any]], error: Exception) -> None:
         """Split a batch that fails, so that one bad event does not take the good ones with it."""
         try:
-            if len(events) <= 1:
+            if len(documents) <= 1:
                 self._put_aside(path, str(error) or type(error).__name__)
                 return
             written = self._clock() - self._age(path)
             stem = path.name.removesuffix(_SUFFIX)
-            for number, event in enumerate(events):
-                one = self._write(f"{stem}-{number:04d}-{uuid.uuid4().hex[:8]}", f"[{event.to_json()}]")
+            for number, document in enumerate(documents):
+                one = self._write(f"{stem}-{number:04d}-{uuid.uuid4().hex[:8]}", f"[{json.dumps(document)}]")
                 os.utime(one, (written, written))
             path.unlink(missing_ok=True)
         except OSError as problem:
@@ -245,7 +246,7 @@ class _Unreadable(OSError):
     """A file that another user wrote, or whose disk fails; it stays."""
 
 
-def _read(path: Path) -> list[Event]:
+def _read(path: Path) -> list[dict[str, Any]]:
     try:
         documents: Any = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -259,4 +260,4 @@ def _read(path: Path) -> list[Event]:
         raise InvalidEvent(f"{path.name} is not a JSON list of events: {error}") from None
     if not isinstance(documents, list) or not all(isinstance(document, dict) for document in documents):
         raise InvalidEvent(f"{path.name} is not a JSON list of events")
-    return [Event.from_dict(document) for document in documents]
+    return documents

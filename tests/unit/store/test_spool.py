@@ -154,6 +154,21 @@ def test_refused_event_is_put_aside_and_its_batch_goes_on(spool: Spool, caplog: 
     assert "refused and put aside" in caplog.text
 
 
+def test_an_event_that_cannot_be_read_is_put_aside_and_its_batch_goes_on(spool: Spool) -> None:
+    path = spool.put([event("good-1"), event("bad"), event("good-2")])
+    documents = json.loads(path.read_text())
+    # As another version may have written it.
+    documents[1]["time"] = "9999-12-31T23:59:59Z"
+    path.write_text(json.dumps(documents))
+    endpoint = Endpoint()
+    spool.drain(endpoint)
+    spool.drain(endpoint)
+    assert (endpoint.taken, spool.waiting()) == (["good-1", "good-2"], [])
+    aside, reason = files(spool, "rejected")
+    assert json.loads((spool.directory / "rejected" / aside).read_text()) == [documents[1]]
+    assert "out of range" in (spool.directory / "rejected" / reason).read_text()
+
+
 @pytest.mark.parametrize(
     "content",
     [

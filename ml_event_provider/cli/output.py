@@ -67,6 +67,17 @@ def _said(error: Exception) -> str:
     return in_words(error)
 
 
+def warn_of_missing(connections: Mapping[str, Sequence[str]]) -> None:
+    """Say which connections are not to be seen from here, and which rules name them."""
+    for conn_id, rules in connections.items():
+        more = f" and {len(rules) - 3} more" if len(rules) > 3 else ""
+        print(
+            f"warning: connection {conn_id!r} is neither in Airflow's table nor in this environment (rules:"
+            f" {', '.join(rules[:3])}{more}): create it, unless a secrets backend has it",
+            file=sys.stderr,
+        )
+
+
 def show(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], output: str, *, empty: str) -> None:
     """Print rows as a table with ``columns``, or whole as JSON.
 

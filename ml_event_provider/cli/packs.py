@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml_event_provider import config
-from ml_event_provider.cli.output import command
+from ml_event_provider.cli.output import command, warn_of_missing
 from ml_event_provider.cli.output import show as show_rows
 from ml_event_provider.cli.person import person
 from ml_event_provider.dispatch import packs as switching
+from ml_event_provider.dispatch.linting import missing_connections
 from ml_event_provider.exceptions import NotFound
 from ml_event_provider.rules.packs import load_pack, packs, parse_parameters
 from ml_event_provider.store.engine import transaction
@@ -66,6 +67,7 @@ def enable(args: Any) -> None:
         pack = _pack(connection, args, workspace)
         given = parse_parameters(pack, args.set)
         done = switching.enable(connection, pack, given, workspace=workspace, author=person(args.by))
+        missing = missing_connections(connection, [workspace])
         if args.plan:
             connection.rollback()
     for change in done:
@@ -75,6 +77,7 @@ def enable(args: Any) -> None:
         if change.note:
             print(f"    {change.note}")
     print(f"pack {pack.name}, {len(done)} rule(s)" + (" (nothing was changed)" if args.plan else ""))
+    warn_of_missing(missing)
 
 
 @command

@@ -6,11 +6,12 @@ import json
 from typing import Any
 
 from ml_event_provider import config
-from ml_event_provider.cli.output import command
+from ml_event_provider.cli.output import command, warn_of_missing
 from ml_event_provider.cli.output import show as show_rows
 from ml_event_provider.cli.person import user
 from ml_event_provider.cli.source import paths_of
 from ml_event_provider.dispatch import applying
+from ml_event_provider.dispatch.linting import missing_connections
 from ml_event_provider.rules.files import load_definitions, rule_file_json_schema
 from ml_event_provider.store import definitions
 from ml_event_provider.store.definitions import Kind
@@ -25,6 +26,7 @@ def apply(args: Any) -> None:
     wanted = load_definitions(*paths_of(args.file))
     with transaction() as connection:
         changes = applying.apply(connection, wanted, managed_by="file", author=user(), prune=args.prune)
+        missing = missing_connections(connection, {one.workspace for one in changes})
         if args.plan:
             connection.rollback()
     for one in changes:
@@ -37,6 +39,7 @@ def apply(args: Any) -> None:
     counts = {what: sum(1 for one in changes if one.what == what) for what in _MARKS}
     said = ", ".join(f"{count} {what}" for what, count in counts.items() if count) or "nothing"
     print(said + (" (nothing was changed)" if args.plan else ""))
+    warn_of_missing(missing)
 
 
 @command

@@ -250,3 +250,30 @@ def test_a_pack_as_it_is_kept_is_the_same_pack(own: str, tmp_path: Path) -> None
         path = tmp_path / f"{number}.yaml"
         path.write_text(yaml.safe_dump(switching.written(pack), allow_unicode=True), "utf-8")
         assert load_pack(path) == pack
+
+
+def test_connections_that_are_not_there_are_said_when_a_pack_or_rules_name_them(
+    ml_events: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_THERE", "http://127.0.0.1")
+    said = ml_events("packs", "enable", "pipelines", "--set", "targets=gone")
+    assert said.code == 0
+    assert said.err.startswith(
+        "warning: connection 'gone' is neither in Airflow's table nor in this environment (rules: "
+    )
+    assert said.err.endswith(" more): create it, unless a secrets backend has it\n")
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(
+        "rules:\n"
+        "  - {name: a, workspace: w, on: x.y, targets: [there, {conn_id: there, fallback: {conn_id: away}}]}\n"
+        "  - {name: b, workspace: w, on: x.y, targets: off, enabled: false}\n"
+        "  - {name: c, workspace: w, on: x.y, targets: there}\n",
+        "utf-8",
+    )
+    for more in (["--plan"], []):
+        said = ml_events("rules", "apply", "-f", str(rules), *more)
+        assert said.code == 0
+        assert said.err == (
+            "warning: connection 'away' is neither in Airflow's table nor in this environment (rules: a): create it,"
+            " unless a secrets backend has it\n"
+        )

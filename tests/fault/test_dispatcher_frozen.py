@@ -34,12 +34,11 @@ ROOT = Path(__file__).parents[2]
 #: Stops itself in the middle of its first transaction; when it is woken, it goes on as a dispatcher does.
 FROZEN = """
 import os, signal, sys
-from sqlalchemy import text
 from ml_event_provider.dispatch.batch import Batch
 from ml_event_provider.dispatch.matching import Rotation
 from ml_event_provider.store import engine
 
-engine._BEGIN_POSTGRESQL = text(str(engine._BEGIN_POSTGRESQL).replace(f"'{engine.IDLE_SECONDS}s'", "'1s'"))
+engine._BEGIN_POSTGRESQL = engine._BEGIN_POSTGRESQL.replace(f"'{engine.IDLE_SECONDS}s'", "'1s'")
 write = Batch.write
 frozen = []
 

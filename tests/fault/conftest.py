@@ -72,7 +72,7 @@ def parts_in(home: Path, *, database: str = "") -> Iterator[Parts]:
             lab.airflow.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
     with parts_in(tmp_path_factory.mktemp("parts")) as lab:
         yield lab

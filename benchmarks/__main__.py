@@ -10,6 +10,7 @@ ALL = (
     "hand_over",
     "latency",
     "throughput",
+    "alertmanager",
     "workspaces",
     "fairness",
     "reconciler",

@@ -1,7 +1,7 @@
 """The peer beside us: notifications a second that Prometheus' Alertmanager sends to the same receiver.
 
-``python -m benchmarks.alertmanager [--alerts N]``. Debian's package ``prometheus-alertmanager``; one group, so one request,
-an alert. It keeps what it has to send in memory, and a restart forgets what was not sent.
+``python -m benchmarks.alertmanager [--alerts N]``. Debian's package ``prometheus-alertmanager``; each alert is a group,
+and so a request, of its own. It keeps what it has to send in memory, and a restart forgets what was not sent.
 """
 
 from __future__ import annotations

@@ -129,6 +129,8 @@ def test_what_is_awaited_from_the_beginning_is_noted_when_the_lock_is_free(airfl
     if airflow_db.dialect.name == "sqlite":
         pytest.skip("SQLite has one writer at a time")
     rules = Rules()
+    # So that the workspace has its lock: who makes it is waited for.
+    put("other")
     match(timedelta(0), rules)
     put("silence", **AWAITED)
     with transaction() as connection:

@@ -228,8 +228,11 @@ class Engine:
     def _step(self, rule: Rule, roles: set[str], prepared: Prepared, place: Place, context: dict[str, Any]) -> None:
         """What an event means to a rule."""
         arrival, document, key = prepared.arrival, prepared.document, place.key
-        # A clock that runs ahead must not make an event of tomorrow.
-        time = min(arrival.event.time.timestamp(), self.clock)
+        time = arrival.event.time.timestamp()
+        if time > self.clock:
+            # A clock that runs ahead must not make an event of tomorrow; which event it is stays known.
+            context = {**context, "ahead": time}
+            time = self.clock
         firing = Firing(Kind.FIRED, arrival.seq, key, "", time, {}, context)
         for role in roles:
             if role.startswith("inhibit"):

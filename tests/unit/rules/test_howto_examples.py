@@ -176,8 +176,8 @@ def said(planned: Planned, now: datetime) -> str:
 
 def _delivery(delivery: PlannedDelivery) -> str:
     options = dict(delivery.options)
-    if "action" in options:
-        ((kind, form),) = options["action"].items()
+    if delivery.action is not None:
+        ((kind, form),) = delivery.action.items()
         rest = {name: value for name, value in form.items() if name not in {"dag_id", "uri", "name"}}
         named = form.get("dag_id") or form.get("uri") or form.get("name")
         text = " ".join([kind, named, *(f"{name}={_json(value)}" for name, value in rest.items())])

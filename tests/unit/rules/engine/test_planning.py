@@ -198,11 +198,27 @@ class TestTargets:
 
 def test_a_plain_rule_says_one_thing_of_each_event_with_a_stable_id() -> None:
     rule = {"name": "rule", "on": FAILED, "targets": "target"}
-    early, late = run(rule, [failed(1, 0), failed(2, 0)]), run(rule, [failed(1, 7), failed(2, 9)])
+    early = run(rule, [failed(1, 0), failed(2, 9)])
+    late = run(rule, [failed(1, 0)._replace(at=early.planned[0].at + 70), failed(2, 9)])
     assert [one.id for one in early.planned] == [one.id for one in late.planned]
-    assert early.planned[0].id == change_id("notification", "default", "rule", 1)
-    assert early.kinds() == [("fired", 0, (1,)), ("fired", 0, (2,))]
+    assert early.planned[0].id == change_id("notification", "default", "rule", 1, early.planned[0].at)
+    assert early.kinds() == [("fired", 0, (1,)), ("fired", 9, (2,))]
     assert early.decisions == []
+
+
+def test_it_has_the_same_id_where_the_events_clock_is_ahead() -> None:
+    rule = {"name": "rule", "on": FAILED, "targets": "target"}
+    ahead = failed(1, 9)
+    early, late = (run(rule, [ahead._replace(at=ahead.at - seconds)]) for seconds in (50, 20))
+    assert early.planned[0].at < late.planned[0].at < ahead.at
+    assert early.planned[0].id == late.planned[0].id == run(rule, [ahead]).planned[0].id
+
+
+def test_another_event_in_the_same_place_of_another_database_has_another_id() -> None:
+    """Else receivers would drop it as told before: after a restored backup, or from a second Airflow."""
+    for rule in (RULE, {"name": "rule", "on": FAILED, "targets": "target"}):
+        one, other = (run(rule, [failed(1, tick)]).planned[0].id for tick in (3, 4))
+        assert one != other
 
 
 def test_rules_see_only_events_of_their_workspace() -> None:

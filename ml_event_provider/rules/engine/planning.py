@@ -86,8 +86,8 @@ class Planner:
             facts["members"] = [[str(one.kind), one.seq, one.key] for one in firings[-MAX_NAMED:]]
         # Two steps of escalation may come at one moment.
         step = None if targets is None else newest.facts.get("escalated")
-        # A plain rule says one thing about one event, whenever it says it; the others may say much of one event. A place
-        # alone names no event: a database that was restored, and another Airflow's, give the same ones.
+        # A plain rule says one thing about one event, whenever it says it; the others may say much of one event. A
+        # place alone names no event: a database that was restored, and another Airflow's, give the same ones.
         event = (newest.seq, newest.context.get("ahead", newest.time))
         what = event if rule.is_plain else (*event, kind, newest.key, now, len(firings), step)
         wanted = rule.targets if targets is None else targets

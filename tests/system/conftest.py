@@ -34,7 +34,7 @@ rules:
   - name: one message for many
     on: task failed
     scope: {dags: many}
-    group: {by: [data.dag_id, data.run_id], wait: 4s}
+    group: {by: [data.dag_id, data.run_id], wait: 20s}
     inhibit: {on: pipeline job failed, equal: [data.task_id]}
     targets: [inbox]
   - name: broken and mended

@@ -11,16 +11,16 @@ from collections import defaultdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import func, select, update
+from sqlalchemy import bindparam, func, select, update
 
 from ml_event_provider.events.identity import change_id
 from ml_event_provider.events.model import Event
 from ml_event_provider.store import events, schema
-from ml_event_provider.store.engine import become_writer, can_skip_locked
+from ml_event_provider.store.engine import become_writer, can_skip_locked, in_chunks
 from ml_event_provider.store.schema import Breaker
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection
@@ -29,6 +29,17 @@ log = logging.getLogger(__name__)
 
 _LANE = schema.lane
 _DELIVERY = schema.delivery
+_LANES = select(_LANE).where(_LANE.c.id.in_(bindparam("ids", expanding=True))).order_by(_LANE.c.id)
+_LANES_LOCKED = _LANES.with_for_update()
+#: What an attempt may change of a lane.
+_WRITTEN = (
+    *("breaker", "failures", "opened_at", "probe_at", "recovered_at"),
+    *("code", "reason", "delivered_at", "slow", "updated_at"),
+)
+_NOTE = update(_LANE).where(_LANE.c.id == bindparam("lane_id")).values({name: bindparam(name) for name in _WRITTEN})
+_WAITING = (
+    select(func.count()).select_from(_DELIVERY).where(_DELIVERY.c.lane_id == bindparam("lane"), schema.UNFINISHED)
+)
 
 #: The events that tell of it.
 UNREACHABLE, RECOVERED = "ml.target.unreachable", "ml.target.recovered"
@@ -83,45 +94,49 @@ def note(connection: Connection, heard: Sequence[Heard], *, now: datetime) -> No
     by_lane: dict[int, list[Heard]] = defaultdict(list)
     for one in heard:
         by_lane[one.lane_id].append(one)
-    # In one order, so that two dispatchers never wait for each other.
-    for lane_id, told in sorted(by_lane.items()):
-        _note(connection, lane_id, told, now)
-
-
-def _note(connection: Connection, lane_id: int, told: Sequence[Heard], now: datetime) -> None:
     become_writer(connection)
-    query = select(_LANE).where(_LANE.c.id == lane_id)
-    if can_skip_locked(connection):
-        query = query.with_for_update()
-    lane = connection.execute(query).one_or_none()
-    if lane is None:
-        return
-    before = state = State(lane.breaker, lane.failures, lane.opened_at, lane.probe_at)
+    # In one order, so that two dispatchers never wait for each other.
+    query = _LANES_LOCKED if can_skip_locked(connection) else _LANES
+    rows: list[dict[str, Any]] = []
+    news: list[tuple[Any, str, State, Mapping[str, Any]]] = []
+    for chunk in in_chunks(sorted(by_lane)):
+        for lane in connection.execute(query, {"ids": chunk}).all():
+            before = State(lane.breaker, lane.failures, lane.opened_at, lane.probe_at)
+            state, row = _noted(lane, before, by_lane[lane.id], now)
+            rows.append(row)
+            was_open, is_open = before.breaker != Breaker.CLOSED, state.breaker != Breaker.CLOSED
+            if is_open and not was_open:
+                news.append((lane, UNREACHABLE, state, row))
+            if was_open and not is_open:
+                row["recovered_at"] = now
+                news.append((lane, RECOVERED, before, {"code": lane.code, "reason": lane.reason}))
+    if rows:
+        connection.execute(_NOTE, rows)
+    for lane, kind, state, last in news:
+        _tell(connection, lane, kind, state, last, now)
+
+
+def _noted(lane: Any, before: State, told: Sequence[Heard], now: datetime) -> tuple[State, dict[str, Any]]:
+    """Where the breaker stands then, and the lane's row."""
+    state = before
     for one in told:
         state = after(state, one.reached, now)
-    values: dict[str, Any] = state._asdict()
+    row: dict[str, Any] = {"lane_id": lane.id, **{name: getattr(lane, name) for name in _WRITTEN}}
+    row |= {**state._asdict(), "updated_at": now}
     failed = [one for one in told if one.reached is False]
     if failed:
-        values |= {"code": failed[-1].code[:100], "reason": failed[-1].reason[:1000]}
+        row |= {"code": failed[-1].code[:100], "reason": failed[-1].reason[:1000]}
     if any(one.delivered for one in told):
-        values["delivered_at"] = now
+        row["delivered_at"] = now
     slow = [one.slow for one in told if one.slow is not None]
     if slow:
-        values["slow"] = slow[-1]
-    connection.execute(update(_LANE).where(_LANE.c.id == lane_id).values(**values, updated_at=now))
-    was_open, is_open = before.breaker != Breaker.CLOSED, state.breaker != Breaker.CLOSED
-    if is_open and not was_open:
-        _tell(connection, lane, UNREACHABLE, state, values, now)
-    if was_open and not is_open:
-        connection.execute(update(_LANE).where(_LANE.c.id == lane_id).values(recovered_at=now))
-        _tell(connection, lane, RECOVERED, before, {"code": lane.code, "reason": lane.reason}, now)
+        row["slow"] = slow[-1]
+    return state, row
 
 
-def _tell(connection: Connection, lane: Any, kind: str, state: State, last: dict[str, Any], now: datetime) -> None:
+def _tell(connection: Connection, lane: Any, kind: str, state: State, last: Mapping[str, Any], now: datetime) -> None:
     """Record that a target cannot be reached any more, or can again."""
-    waiting = connection.execute(
-        select(func.count()).select_from(_DELIVERY).where(_DELIVERY.c.lane_id == lane.id, schema.UNFINISHED)
-    ).scalar_one()
+    waiting = connection.execute(_WAITING, {"lane": lane.id}).scalar_one()
     since = (state.opened_at or now).isoformat()
     data = {
         "conn_id": lane.conn_id,

@@ -8,7 +8,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert, literal, null, select, update
+from sqlalchemy import bindparam, insert, literal, null, select, update
 
 from ml_event_provider.events.identity import change_id
 from ml_event_provider.store import breakers, one_by_one, quarantine, schema
@@ -30,6 +30,18 @@ log = logging.getLogger(__name__)
 _NOTIFICATION = schema.notification
 _DELIVERY = schema.delivery
 _ATTEMPT = schema.attempt
+
+_AGAIN = (
+    update(_DELIVERY)
+    .where(_DELIVERY.c.id == bindparam("of"), _DELIVERY.c.lease_owner == bindparam("owner"))
+    .values(
+        state=DeliveryState.FAILED,
+        lease_owner=None,
+        lease_until=None,
+        finished_at=None,
+        **{name: bindparam(name) for name in ("attempts", "next_attempt_at", "failed_at", "code", "reason")},
+    )
+)
 
 #: What the databases' integers hold.
 _MOST = 2**31 - 1
@@ -126,13 +138,29 @@ def _settle(connection: Connection, settlements: Sequence[Settlement], owner: st
     ]
     if attempts:
         connection.execute(insert(_ATTEMPT), attempts)
-    # Most attempts of a batch end alike: one statement for each way of ending.
+    # Each that is tried again has a moment of its own; of the others most end alike: one statement for each way.
+    again: list[dict[str, Any]] = []
     alike: dict[tuple[Any, ...], list[str]] = defaultdict(list)
     for one in settlements:
+        if one.state == DeliveryState.FAILED and one.options is None:
+            again.append(
+                {
+                    "of": one.delivery_id,
+                    "owner": owner,
+                    "attempts": one.number,
+                    "next_attempt_at": one.next_attempt_at,
+                    "failed_at": None if one.wished else now,
+                    "code": one.code[:100],
+                    "reason": one.reason[:1000],
+                }
+            )
+            continue
         options = None if one.options is None else json.dumps(dict(one.options), ensure_ascii=False)
         words = one.code[:100], one.reason[:1000]
         ending = (one.state, one.number, one.next_attempt_at, one.wished, *words, options)
         alike[ending].append(one.delivery_id)
+    if again:
+        connection.execute(_AGAIN, again)
     for (state, number, next_attempt_at, wished, code, reason, options), ids in alike.items():
         values: dict[str, Any] = {
             "state": state,

@@ -66,11 +66,15 @@ class Held:
 
     def in_time(self, delivery_id: str) -> bool:
         """Whether a send that begins now ends before its lease does."""
+        return self.left(delivery_id) >= self._needed
+
+    def left(self, delivery_id: str) -> float:
+        """How long its lease lasts from now on, in seconds; less than zero where we have none."""
         since = self._since.get(delivery_id)
         if since is None:
-            return False
+            return -1.0
         now = self._clocks()
-        return max(now.steady - since.steady, now.wall - since.wall) + self._needed <= self.seconds
+        return self.seconds - max(now.steady - since.steady, now.wall - since.wall)
 
     def renew(self) -> list[str]:
         """Renew all leases; return those that were lost."""

@@ -23,6 +23,7 @@ from ml_event_provider.metrics import gauge
 from ml_event_provider.store import lanes, leases, recovery, settlements
 from ml_event_provider.store.breakers import LONGEST_WAIT
 from ml_event_provider.store.engine import database_now, transaction
+from ml_event_provider.targets.deadline import nothing_after
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -191,7 +192,8 @@ class Sending:
         try:
             if self._in_time(delivery):
                 self._under_way[delivery.id] = delivery, time.monotonic()
-                settlement = self._sender.attempt(delivery, lambda: self._in_time(delivery))
+                with nothing_after(time.monotonic() + self._held.left(delivery.id)):
+                    settlement = self._sender.attempt(delivery, lambda: self._in_time(delivery))
         finally:
             # Whatever happened, it must not count as under way any more.
             self._under_way.pop(delivery.id, None)

@@ -4,11 +4,28 @@ from __future__ import annotations
 
 import io
 import time
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+_LATEST: ContextVar[float] = ContextVar("ml_event_latest", default=float("inf"))
+
+
+@contextmanager
+def nothing_after(moment: float) -> Iterator[None]:
+    """No conversation that begins within the block goes on after a moment of ``time.monotonic``.
+
+    A process that was frozen after it had looked at the clock, and before it began to send, so sends nothing stale.
+    """
+    token = _LATEST.set(moment)
+    try:
+        yield
+    finally:
+        _LATEST.reset(token)
 
 
 class Deadline:
@@ -18,7 +35,7 @@ class Deadline:
 
     def __init__(self, seconds: float, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
-        self._end = now() + seconds
+        self._end = min(now() + seconds, _LATEST.get())
 
     def remaining(self) -> float:
         """The seconds that are left, more than zero.

@@ -5,6 +5,7 @@ import logging
 import os
 import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import pytest
 from urllib3.exceptions import InsecureRequestWarning
 
 from ml_event_provider.targets import Outcome, Result
+from ml_event_provider.targets.deadline import nothing_after
 from ml_event_provider.targets.network import MAX_ANSWER_BYTES, Answer, Network, origin, short
 from tests.peers.certificates import Authority
 from tests.peers.receiver import Behaviour, Receiver, closed_port
@@ -169,6 +171,17 @@ def test_an_unknown_name_is_a_dns_failure() -> None:
 
     result = posted(Network(allowed_hosts=lambda: (), resolver=unknown), "http://nowhere.example/x")
     assert (result.outcome, result.code) == (Outcome.RETRY, "DNS")
+
+
+def test_what_was_frozen_past_its_lease_before_it_began_to_send_sends_nothing(
+    network: Network, receiver: Receiver
+) -> None:
+    answered(network, receiver.url("/any"))
+    with nothing_after(time.monotonic() - 0.01):
+        assert posted(network, receiver.url("/any")).code == "timeout"
+        assert posted(network, receiver.url("/any")).code == "timeout"
+    assert len(receiver.requests) == 1
+    answered(network, receiver.url("/any"))
 
 
 def test_a_connection_survives_after_a_timeout(network: Network, receiver: Receiver) -> None:

@@ -94,7 +94,9 @@ def run(folder: Path, targets: list[str], arguments: argparse.Namespace) -> tupl
         _wait(url, set(GOOD), sum(expected.values()))
         if chaos.failed is not None:
             raise chaos.failed
-        verdict = judge(receipts(book), rows(url), good=set(GOOD), expected=expected)
+        # The store first: what goes on to the bad ones meanwhile must not seem delivered and never arrived.
+        stored = rows(url)
+        verdict = judge(receipts(book), stored, good=set(GOOD), expected=expected)
         return verdict, dict(chaos.happened)
 
 

@@ -194,11 +194,18 @@ class Sending:
                 self._under_way[delivery.id] = delivery, time.monotonic()
                 with nothing_after(time.monotonic() + self._held.left(delivery.id)):
                     settlement = self._sender.attempt(delivery, lambda: self._in_time(delivery))
+                settlement = self._believed(delivery, settlement)
         finally:
             # Whatever happened, it must not count as under way any more.
             self._under_way.pop(delivery.id, None)
             self._ended(delivery, settlement)
         return self._take()
+
+    def _believed(self, delivery: Delivery, settlement: Settlement | None) -> Settlement | None:
+        """A failure that ended after its lease tells that we stood still, and nothing of the target."""
+        if settlement is None or settlement.heard is None or settlement.heard.delivered:
+            return settlement
+        return settlement if self._held.left(delivery.id) > 0 else settlement.quiet()
 
     def _in_time(self, delivery: Delivery) -> bool:
         return not self._stopping.is_set() and self._held.in_time(delivery.id)

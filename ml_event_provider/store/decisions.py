@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import delete, insert, select
 
 from ml_event_provider.store import schema
-from ml_event_provider.store.one_by_one import readable_rows, reason_of
+from ml_event_provider.store.one_by_one import json_object, readable_rows, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,17 +63,10 @@ def _decision(row: Any) -> RecordedDecision:
         row.rule_version,
         row.key,
         row.outcome,
-        _facts(row.facts),
+        json_object(row.facts),
         row.notification_id,
         row.decided_at,
     )
-
-
-def _facts(text: str) -> dict[str, Any]:
-    facts = json.loads(text)
-    if not isinstance(facts, dict):
-        raise TypeError(f"its facts are no object: {text[:80]}")
-    return facts
 
 
 def _tell_unreadable(number: int, error: Exception) -> None:

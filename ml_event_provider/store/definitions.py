@@ -13,7 +13,7 @@ from ml_event_provider.exceptions import NotFound
 from ml_event_provider.store import cancelling, cursors, schema
 from ml_event_provider.store.choice import chosen
 from ml_event_provider.store.engine import database_now
-from ml_event_provider.store.one_by_one import readable_rows, reason_of
+from ml_event_provider.store.one_by_one import json_object, readable_rows, reason_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -30,6 +30,8 @@ _VERSIONS = schema.definition_version
 _CHANGES = "rules"
 #: As the database writes it: only compared, and never read.
 _MOMENT = cast(_VERSIONS.c.changed_at, String)
+#: Built once: each round of each workspace asks so.
+_LAST = select(_VERSIONS.c.id, _MOMENT).order_by(_VERSIONS.c.id.desc()).limit(1)
 
 
 class Kind(StrEnum):
@@ -248,8 +250,7 @@ def fingerprint(connection: Connection) -> str:
     It names the change, and counts none: a database that is restored, or emptied, comes back to a number, never to a
     change that it did not hold.
     """
-    last = select(_VERSIONS.c.id, _MOMENT).order_by(_VERSIONS.c.id.desc()).limit(1)
-    row = connection.execute(last).first()
+    row = connection.execute(_LAST).first()
     return "" if row is None else _mark(*row)
 
 
@@ -319,13 +320,6 @@ def _note(
     )
 
 
-def _document(text: str) -> dict[str, Any]:
-    document = json.loads(text)
-    if not isinstance(document, dict):
-        raise ValueError(f"the definition is no object: {text[:80]}")
-    return document
-
-
 def _stored(row: Any) -> Stored:
     return Stored(
         kind=row.kind,
@@ -334,7 +328,7 @@ def _stored(row: Any) -> Stored:
         version=row.version,
         enabled=row.enabled,
         managed_by=row.managed_by,
-        definition=_document(row.definition),
+        definition=json_object(row.definition),
         updated_at=row.updated_at,
     )
 
@@ -345,6 +339,6 @@ def _version(row: Any) -> Version:
         change=row.change,
         author=row.author,
         managed_by=row.managed_by,
-        definition=None if row.definition is None else _document(row.definition),
+        definition=None if row.definition is None else json_object(row.definition),
         changed_at=row.changed_at,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,7 +13,7 @@ from ml_event_provider.store import lanes, schema
 from ml_event_provider.store.choice import chosen
 from ml_event_provider.store.engine import database_now, in_chunks
 from ml_event_provider.store.events import RecordedEvent, by_seq
-from ml_event_provider.store.one_by_one import readable_rows, reason_of
+from ml_event_provider.store.one_by_one import json_object, readable_rows, reason_of
 from ml_event_provider.store.schema import DeliveryState
 
 if TYPE_CHECKING:
@@ -243,21 +242,14 @@ class _Context(NamedTuple):
 
 
 def _context(row: Any) -> _Context:
-    context = _object(row.context) if row.context else {}
+    context = json_object(row.context) if row.context else {}
     seqs = [seq for seq in reversed(context.get("seqs", ())) if seq != row.event_seq]
     return _Context(
-        options=_object(row.options),
-        action=None if row.action is None else _object(row.action),
+        options=json_object(row.options),
+        action=None if row.action is None else json_object(row.action),
         facts=context.get("facts", {}),
         others=seqs[:MOST_OTHERS],
     )
-
-
-def _object(text: str) -> dict[str, Any]:
-    document = json.loads(text)
-    if not isinstance(document, dict):
-        raise TypeError(f"{text[:80]} is no object")
-    return document
 
 
 def _delivery(row: Any, context: _Context, recorded: Mapping[int, RecordedEvent]) -> Delivery:

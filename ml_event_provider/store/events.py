@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -26,7 +25,7 @@ from ml_event_provider.store.engine import (
     savepoint,
     transaction,
 )
-from ml_event_provider.store.one_by_one import readable_rows, reason_of
+from ml_event_provider.store.one_by_one import json_object, readable_rows, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -270,11 +269,8 @@ def from_body(body: str) -> Event:
 
     :raises ValueError: if it is none; so do :class:`TypeError` and :class:`RecursionError`.
     """
-    document = json.loads(body)
-    if not isinstance(document, dict):
-        raise TypeError(f"the event is no object: {body[:80]}")
     # Not the strict reader of what others send: what is stored was valid when it was recorded.
-    return Event.from_dict(document)
+    return Event.from_dict(json_object(body))
 
 
 def _readable(connection: Connection, query: Select[Any], **values: Any) -> list[RecordedEvent]:

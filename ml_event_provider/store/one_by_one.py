@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -100,6 +101,17 @@ def reading(connection: Connection) -> AbstractContextManager[object]:
     """A savepoint within which a statement that only reads may fail, and the transaction goes on."""
     # SQLite, where a savepoint would make us the writer, goes on after a statement that failed.
     return nullcontext() if connection.dialect.name == "sqlite" else savepoint(connection)
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """The JSON object that a column holds.
+
+    :raises ValueError: if it is none; so do :class:`TypeError` where it is no text, and :class:`RecursionError`.
+    """
+    document = json.loads(text)
+    if not isinstance(document, dict):
+        raise ValueError(f"it is no JSON object: {text[:80]}")
+    return document
 
 
 def is_of_a_row(error: BaseException) -> bool:

@@ -31,6 +31,18 @@ pytestmark = pytest.mark.fault
 
 ROOT = Path(__file__).parents[2]
 
+#: Matches until nothing is left, whatever is lost on the way; ``frozen`` says whether it was.
+TURNS = """
+rotation = Rotation()
+for _ in range(100):
+    try:
+        if not any(rotation.turn()) and frozen:
+            break
+    except Exception as error:
+        print("lost", engine.worth_retrying(error), flush=True)
+print("done", flush=True)
+"""
+
 #: Stops itself in the middle of its first transaction; when it is woken, it goes on as a dispatcher does.
 FROZEN = """
 import os, signal, sys
@@ -50,30 +62,32 @@ def freeze(batch):
     return write(batch)
 
 Batch.write = freeze
-rotation = Rotation()
-for _ in range(100):
-    try:
-        if not any(rotation.turn()) and frozen:
-            break
-    except Exception as error:
-        print("lost", engine.worth_retrying(error), flush=True)
-print("done", flush=True)
 """
+
+
+def put_rule(workspace: str) -> None:
+    with transaction() as connection:
+        rule = {"name": "all", "workspace": workspace, "on": ["tests.*"], "targets": ["inbox"]}
+        definitions.put(connection, rule, managed_by="file")
+
+
+def record(workspace: str) -> None:
+    """Five events, ``f-0`` to ``f-4`` of the workspace *frozen*."""
+    made = [replace(EVENT, id=f"{workspace[0]}-{n}", workspace=workspace, time=utc_now()) for n in range(5)]
+    events.record_now(made)
 
 
 def test_another_goes_on_and_the_frozen_one_comes_back_without_loss_or_double(airflow_db: Engine) -> None:
     if airflow_db.dialect.name != "postgresql":
         pytest.skip("SQLite knows no sessions: whoever is frozen in a transaction is ended by hand")
-    with transaction() as connection:
-        for name in ("frozen", "other"):
-            one = {"name": "all", "workspace": name, "on": ["tests.*"], "targets": ["inbox"]}
-            definitions.put(connection, one, managed_by="file")
-    events.record_now([replace(EVENT, id=f"f-{n}", workspace="frozen", time=utc_now()) for n in range(5)])
-    process = started(FROZEN)
+    put_rule("frozen")
+    put_rule("other")
+    record("frozen")
+    process = started(FROZEN + TURNS)
     try:
         _until_frozen(process)
         # It holds its workspace only.
-        events.record_now([replace(EVENT, id=f"o-{n}", workspace="other", time=utc_now()) for n in range(5)])
+        record("other")
         Rotation().turn(seconds=60)
         with transaction() as connection:
             assert unmatched.workspaces(connection) <= {"frozen"}
@@ -110,25 +124,17 @@ from ml_event_provider.dispatch.matching import Rotation
 from ml_event_provider.store import engine
 
 write = Batch.write
-read = []
+frozen = []
 
 def read_much(batch):
-    if not read:
-        read.append(1)
+    if not frozen:
+        frozen.append(1)
         print("frozen", flush=True)
         batch._connection.execute(text("SELECT repeat('x', 10000), pg_sleep(0.001) FROM generate_series(1, 1000000)"))
     return write(batch)
 
 Batch.write = read_much
 engine.call_ourselves("frozen-one")
-rotation = Rotation()
-for _ in range(100):
-    try:
-        if not any(rotation.turn()) and read:
-            break
-    except Exception as error:
-        print("lost", engine.worth_retrying(error), flush=True)
-print("done", flush=True)
 """
 _WAITS_FOR_ITS_CLIENT = text(
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE '%frozen-one'"
@@ -141,11 +147,9 @@ def test_one_that_froze_while_it_read_an_answer_holds_its_workspace_for_a_bounde
 ) -> None:
     if airflow_db.dialect.name != "postgresql":
         pytest.skip("SQLite knows no sessions")
-    with transaction() as connection:
-        one = {"name": "all", "workspace": "frozen", "on": ["tests.*"], "targets": ["inbox"]}
-        definitions.put(connection, one, managed_by="file")
-    events.record_now([replace(EVENT, id=f"f-{n}", workspace="frozen", time=utc_now()) for n in range(5)])
-    process = started(READING)
+    put_rule("frozen")
+    record("frozen")
+    process = started(READING + TURNS)
     try:
         _until_frozen(process)
         time.sleep(0.5)

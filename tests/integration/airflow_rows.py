@@ -65,6 +65,17 @@ def write_dag(
     session.commit()
 
 
+def write_teams(session: Session) -> None:
+    """Two teams, *red* and *blue*, and the DAG *trains*, which is of *blue*."""
+    from airflow.models.team import Team, dag_bundle_team_association_table
+    from sqlalchemy import insert
+
+    write_dag(session, "trains")
+    session.add_all([Team(name="red"), Team(name="blue")])
+    session.flush()
+    session.execute(insert(dag_bundle_team_association_table).values(dag_bundle_name=BUNDLE, team_name="blue"))
+
+
 def start_run(session: Session, dag_id: str = "train", run_id: str = "run-1") -> DagRun:
     """A running dag run with a task instance for each task."""
     from airflow.models.serialized_dag import SerializedDagModel

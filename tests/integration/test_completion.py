@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import insert
 
 from ml_event_provider.dispatch.completion import complete
 from ml_event_provider.events.belonging import by_dag
@@ -17,7 +16,7 @@ from ml_event_provider.events.model import Event
 from ml_event_provider.sources.airflow import deadline_missed_event, event_source, task_instance_event
 from ml_event_provider.store import deliveries, events
 from ml_event_provider.store.engine import transaction
-from tests.integration.airflow_rows import orm_session, start_run, write_dag
+from tests.integration.airflow_rows import orm_session, start_run, write_teams
 from tests.integration.borders import PATH
 from tests.integration.callers import service, user
 
@@ -34,13 +33,9 @@ TRY = uuid4()
 @pytest.fixture(autouse=True)
 def _teams(airflow_db: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two teams; the DAG *trains* is of *blue*."""
-    from airflow.models.team import Team, dag_bundle_team_association_table
 
     with orm_session() as session:
-        write_dag(session, "trains")
-        session.add_all([Team(name="red"), Team(name="blue")])
-        session.flush()
-        session.execute(insert(dag_bundle_team_association_table).values(dag_bundle_name="tests", team_name="blue"))
+        write_teams(session)
     monkeypatch.setenv("AIRFLOW__CORE__MULTI_TEAM", "True")
 
 

@@ -7,14 +7,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import insert
 
 from ml_event_provider.api import authority
 from ml_event_provider.events.model import Event
 from ml_event_provider.sources.airflow import event_source
 from ml_event_provider.store import definitions, deliveries, events
 from ml_event_provider.store.engine import transaction
-from tests.integration.airflow_rows import orm_session, start_run, write_dag
+from tests.integration.airflow_rows import orm_session, start_run, write_teams
 from tests.integration.borders import PATH, ROUTES, Owner
 from tests.integration.callers import service, user
 
@@ -32,13 +31,9 @@ EVENT = Event(
 def _teams(airflow_db: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two teams: the DAG *trains* is of *blue*, and so is the connection *blues*."""
     from airflow.models.connection import Connection
-    from airflow.models.team import Team, dag_bundle_team_association_table
 
     with orm_session() as session:
-        write_dag(session, "trains")
-        session.add_all([Team(name="red"), Team(name="blue")])
-        session.flush()
-        session.execute(insert(dag_bundle_team_association_table).values(dag_bundle_name="tests", team_name="blue"))
+        write_teams(session)
         session.add(Connection(conn_id="blues", conn_type="http", host="https://blue.example.com", team_name="blue"))
         session.add(Connection(conn_id="everybodys", conn_type="http", host="https://example.com"))
     monkeypatch.setenv("AIRFLOW__CORE__MULTI_TEAM", "True")

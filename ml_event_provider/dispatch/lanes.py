@@ -217,6 +217,10 @@ class Lanes:
             self._young[delivery.id] = now
         return delivery
 
+    def is_quick(self, delivery: Delivery) -> bool:
+        """Whether an attempt that is under way began in the quick ones' budget."""
+        return self._budget_of.get(delivery.id) is Pace.QUICK
+
     def ended(self, delivery: Delivery, settlement: Settlement | None) -> None:
         """An attempt ended, or was not made (``None``)."""
         lane = self._lane(delivery.lane_id)

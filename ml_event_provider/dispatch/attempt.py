@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from math import isfinite
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from ml_event_provider import config, extensions, troubles
 from ml_event_provider.dispatch.actions import perform
@@ -26,7 +25,6 @@ from ml_event_provider.targets.secrets import Mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from contextlib import AbstractContextManager
     from datetime import datetime
 
     from ml_event_provider.dispatch.composing import Composed
@@ -40,10 +38,6 @@ log = logging.getLogger(__name__)
 SLOW_SECONDS = 1.0
 #: What the database's integers hold.
 _MOST = 2**31 - 1
-
-
-#: Room for any number of messages to be made at the same time.
-_ROOM: Final = nullcontext()
 
 
 class TooLateError(Exception):
@@ -70,20 +64,15 @@ class Sender:
         self._random = random
         self._now = now
 
-    def attempt(
-        self,
-        delivery: Delivery,
-        in_time: Callable[[], bool] = lambda: True,
-        room: AbstractContextManager[object] = _ROOM,
-    ) -> Settlement | None:
+    def attempt(self, delivery: Delivery, in_time: Callable[[], bool] = lambda: True) -> Settlement | None:
         """Try once and say what becomes of the delivery. Never raises.
 
         ``in_time`` is asked last, when the message is ready: where it says no, nothing is sent, and the answer is
-        ``None``. The message is made within ``room``.
+        ``None``.
         """
         started_at, started = self._now(), time.monotonic()
         try:
-            result = checked(self._send(delivery, in_time, room))
+            result = checked(self._send(delivery, in_time))
         except TooLateError:
             return None
         except LookUpFailed as error:
@@ -99,7 +88,7 @@ class Sender:
         milliseconds = min(_MOST, round((time.monotonic() - started) * 1000))
         return self._settlement(delivery, result, started_at, milliseconds)
 
-    def _send(self, delivery: Delivery, in_time: Callable[[], bool], room: AbstractContextManager[object]) -> Result:
+    def _send(self, delivery: Delivery, in_time: Callable[[], bool]) -> Result:
         if delivery.recorded is None:
             return Result.refused("no event", "the delivery's event was pruned")
         event = delivery.recorded.event
@@ -117,8 +106,7 @@ class Sender:
         connection = self._connections.held(delivery.conn_id, delivery.workspace)
         target = extensions.target_for(connection.conn_type)
         try:
-            with room:
-                composed = compose(delivery, event, target=target, connection=connection, renderer=self._renderer)
+            composed = compose(delivery, event, target=target, connection=connection, renderer=self._renderer)
         except TemplateProblem as problem:
             # The receiver expects the user's own shape, so no other body will do: mend it, then send again.
             return Result.refused("template", Mask(connection, body_template(connection, delivery))(str(problem)))

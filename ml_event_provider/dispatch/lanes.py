@@ -2,7 +2,8 @@
 
 Attempts of quick targets, of unknown ones, of slow ones and of those that do not answer have budgets of their own.
 An attempt that takes long stops counting against the quick ones' budget, so that a target that begins to hang holds
-the others up for a moment only.
+the others up for a moment only. Messages for targets that are not known to be quick are made one after the other: a
+hundred would take the processor from the quick ones'.
 """
 
 from __future__ import annotations
@@ -23,8 +24,11 @@ if TYPE_CHECKING:
     from ml_event_provider.store.leases import DueLane
     from ml_event_provider.store.settlements import Settlement
 
-#: An attempt that is under way for longer does not count against the quick ones' budget any more, in seconds.
+#: An attempt that is under way for longer does not count against the quick ones' budget any more, in seconds; nor
+#: among those whose messages are being made.
 YOUNG_SECONDS = 0.25
+#: How many messages are made at the same time for targets that are not known to be quick.
+MADE_AT_ONCE = 1
 #: A target whose attempt takes longer is slow, in seconds.
 SLOW_SECONDS = 1.0
 #: All attempts under way, and those of slow targets, and of targets that do not answer, for each send worker.
@@ -88,6 +92,8 @@ class Lanes:
         self._ready: deque[Lane] = deque()
         #: Attempts of quick targets that began a moment ago; all that are under way, by the budget that they began in.
         self._young: dict[str, float] = {}
+        #: Attempts of others whose messages are being made, and since when.
+        self._making: dict[str, float] = {}
         self._budget_of: dict[str, Pace] = {}
         self._used = dict.fromkeys(Pace, 0)
         self._queued = 0
@@ -165,8 +171,9 @@ class Lanes:
     def next(self) -> Delivery | None:
         """The next delivery that may be sent now; it counts as under way from here on."""
         now = self._clock()
-        while self._young and next(iter(self._young.values())) < now - YOUNG_SECONDS:
-            del self._young[next(iter(self._young))]
+        for young in (self._young, self._making):
+            while young and next(iter(young.values())) < now - YOUNG_SECONDS:
+                del young[next(iter(young))]
         for _ in range(len(self._ready)):
             if self.running >= MOST * self._workers:
                 return None
@@ -184,6 +191,8 @@ class Lanes:
             return False
         if pace is Pace.QUICK:
             return len(lane.running) < max(1, self._workers * 3 // 4)
+        if len(self._making) >= MADE_AT_ONCE:
+            return False
         if pace is Pace.SLOW:
             return len(lane.running) < self._slow_share
         return not lane.running
@@ -213,19 +222,19 @@ class Lanes:
         lane.running[delivery.id] = now
         self._budget_of[delivery.id] = pace
         self._used[pace] += 1
-        if pace is Pace.QUICK:
-            self._young[delivery.id] = now
+        (self._young if pace is Pace.QUICK else self._making)[delivery.id] = now
         return delivery
 
-    def is_quick(self, delivery: Delivery) -> bool:
-        """Whether an attempt that is under way began in the quick ones' budget."""
-        return self._budget_of.get(delivery.id) is Pace.QUICK
+    def made(self, delivery: Delivery) -> bool:
+        """The message is made, and is sent now; say whether another's may be made in its place."""
+        return self._making.pop(delivery.id, None) is not None
 
     def ended(self, delivery: Delivery, settlement: Settlement | None) -> None:
         """An attempt ended, or was not made (``None``)."""
         lane = self._lane(delivery.lane_id)
         began = lane.running.pop(delivery.id)
         self._young.pop(delivery.id, None)
+        self._making.pop(delivery.id, None)
         self._used[self._budget_of.pop(delivery.id)] -= 1
         if lane.more and len(lane.queue) <= lane.low:
             self.hungry = True

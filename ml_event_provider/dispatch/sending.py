@@ -9,7 +9,6 @@ import logging
 import random
 import threading
 import time
-from contextlib import nullcontext
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +27,6 @@ from ml_event_provider.targets.deadline import nothing_after
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from contextlib import AbstractContextManager
 
     from ml_event_provider.dispatch.loop import Signals
     from ml_event_provider.dispatch.settings import Settings
@@ -45,8 +43,6 @@ TIDY_SECONDS = 10.0
 RECOVER_SECONDS = 1.0
 #: An attempt is overdue after so many times of what a send may take; how many of these health is told of.
 OVERDUE, MOST_OVERDUE = 3, 10
-#: How many messages are made at the same time for targets that are not known to be quick.
-MADE_AT_ONCE = 2
 #: The longest that a remote's wish to wait is obeyed, in seconds.
 LONGEST_WISH = 86_400.0
 
@@ -62,7 +58,6 @@ class Sending:
         self._lock = threading.Lock()
         self._lanes = Lanes(settings.workers)
         self._held = Held(owner=dispatcher_id, seconds=settings.lease, needed=settings.send_timeout)
-        self._making = threading.BoundedSemaphore(MADE_AT_ONCE)
         self._workers: Workers[Delivery] = Workers(self._work, name="ml-events-send")
         self._stopping = threading.Event()
         self._unsent: list[str] = []
@@ -198,7 +193,7 @@ class Sending:
             if self._in_time(delivery):
                 self._under_way[delivery.id] = delivery, time.monotonic()
                 with nothing_after(time.monotonic() + self._held.left(delivery.id)):
-                    settlement = self._sender.attempt(delivery, lambda: self._in_time(delivery), self._room(delivery))
+                    settlement = self._sender.attempt(delivery, lambda: self._may_go(delivery))
                 settlement = self._believed(delivery, settlement)
         finally:
             # Whatever happened, it must not count as under way any more.
@@ -206,9 +201,13 @@ class Sending:
             self._ended(delivery, settlement)
         return self._take()
 
-    def _room(self, delivery: Delivery) -> AbstractContextManager[object]:
-        """Where the message is made. A hundred at the same time would take the processor from the quick ones'."""
-        return nullcontext() if self._lanes.is_quick(delivery) else self._making
+    def _may_go(self, delivery: Delivery) -> bool:
+        """The message is made: whether it may still be sent."""
+        with self._lock:
+            another = self._lanes.made(delivery)
+        if another:
+            self._pump()
+        return self._in_time(delivery)
 
     def _believed(self, delivery: Delivery, settlement: Settlement | None) -> Settlement | None:
         """A failure that ended after its lease tells that we stood still, and nothing of the target."""

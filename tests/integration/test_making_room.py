@@ -1,4 +1,4 @@
-"""Messages for targets that are not known to be quick are made a few at a time, and never before the quick ones'."""
+"""Messages for targets not known to be quick are made one after the other, and never before the quick ones'."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import pytest
 from sqlalchemy import update
 
 from ml_event_provider.dispatch import attempt
+from ml_event_provider.dispatch.lanes import MADE_AT_ONCE
 from ml_event_provider.dispatch.matching import Rotation
-from ml_event_provider.dispatch.sending import MADE_AT_ONCE, Sending
+from ml_event_provider.dispatch.sending import Sending
 from ml_event_provider.dispatch.settings import Settings
 from ml_event_provider.exceptions import TemplateProblem
 from ml_event_provider.store import definitions, events, schema
@@ -59,7 +60,7 @@ def making(monkeypatch: pytest.MonkeyPatch) -> Making:
     return made
 
 
-def test_few_are_made_at_once_for_targets_of_which_nothing_is_known(making: Making) -> None:
+def test_one_is_made_after_the_other_for_targets_of_which_nothing_is_known(making: Making) -> None:
     assert Sending(Settings.from_config(), dispatcher_id="me").drain_once() == len(TARGETS)
     assert making.most == MADE_AT_ONCE
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ml_event_provider.dispatch.lanes import AHEAD, MOST, MOST_HELD, Lanes
+from ml_event_provider.dispatch.lanes import AHEAD, MADE_AT_ONCE, MOST, MOST_HELD, YOUNG_SECONDS, Lanes
 from ml_event_provider.store.breakers import FAILURES, Heard
 from ml_event_provider.store.deliveries import Delivery
 from ml_event_provider.store.leases import DueLane
@@ -99,11 +99,37 @@ def fill(lanes: Lanes, *which: DueLane) -> dict[int, int]:
 
 
 def started(lanes: Lanes) -> list[Delivery]:
-    """All that may begin now."""
+    """All that may begin now, each with its message made at once."""
     found = []
     while (one := lanes.next()) is not None:
+        lanes.made(one)
         found.append(one)
     return found
+
+
+def test_messages_for_targets_that_are_not_known_to_be_quick_are_made_one_after_the_other(
+    lanes: Lanes, clock: Clock
+) -> None:
+    fill(lanes, due(1, known=False), due(2, known=False), due(3, slow=True), due(4))
+    quick = WORKERS * 3 // 4
+    begun = [lanes.next() for _ in range(quick + MADE_AT_ONCE)]
+    assert {one.lane_id for one in begun if one is not None} == {1, 4}
+    assert lanes.next() is None
+    first, *others = [one for one in begun if one is not None and one.lane_id == 1]
+    assert others == []
+    assert lanes.made(first), "another's may be made now"
+    assert not lanes.made(first), "and no further one"
+    second = lanes.next()
+    assert second is not None
+    assert second.lane_id == 2
+    # It failed before it was sent: that makes room, too.
+    lanes.ended(second, None)
+    third = lanes.next()
+    assert third is not None
+    assert third.lane_id == 3
+    # What takes that long is not at work, but waits: for a connection to be looked up, say.
+    clock.seconds += YOUNG_SECONDS + 0.01
+    assert lanes.next() is not None
 
 
 def test_a_quick_target_alone_gets_most_of_the_quick_budget_and_is_leased_ahead(lanes: Lanes) -> None:

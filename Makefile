@@ -12,8 +12,17 @@ PIP := -m pip --disable-pip-version-check --quiet --quiet
 demo: setup
 	@$(VENV)/bin/python -m demo
 
+# What stops clocks or runs whole Airflows runs alone, the rest two files at a time.
+ALONE := tests/fault tests/system
+IN_TWO := -m pytest --numprocesses 2 --dist loadfile
+
 test: setup lint
+ifdef TESTS
 	@$(VENV)/bin/python -m pytest $(TESTS)
+else
+	@$(VENV)/bin/python $(IN_TWO) tests/unit tests/integration tests/packaging
+	@$(VENV)/bin/python -m pytest $(ALONE)
+endif
 
 # Unit and system tests on the newest Airflow and on the oldest that is declared, with the oldest of our requirements.
 test-compat: setup $(OLDEST)/.ready
@@ -28,7 +37,7 @@ TOUCHES_AIRFLOW := tests/unit/test_*.py $(foreach part,cli hooks listeners notif
     tests/system/test_defaults.py
 
 test-oldest: $(OLDEST)/.ready $(MLFLOW)/.ready
-	@$(OLDEST)/bin/python -m pytest $(TOUCHES_AIRFLOW)
+	@$(OLDEST)/bin/python $(IN_TWO) $(TOUCHES_AIRFLOW)
 
 lint: $(VENV)/.ready
 	@$(VENV)/bin/ruff check .

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import defaultdict
+from typing import Any
 
 import sqlalchemy as sa
 from airflow.utils.sqlalchemy import UtcDateTime
@@ -101,13 +102,21 @@ def upgrade() -> None:
     _upgrade_deliveries()
 
 
+def _as_stored(connection: sa.Connection, body: sa.ColumnClause[str]) -> sa.ColumnElement[Any]:
+    """A body to be read row by row: SQLite takes any bytes for text, and one row of no text would end the query."""
+    if connection.dialect.name == "sqlite":
+        return sa.cast(body, sa.LargeBinary).label(body.name)
+    return body
+
+
 def _fill_dags() -> None:
     """Write beside each event the DAG that it tells of. One whose body cannot be read stays without."""
     event = sa.table("ml_event_event", sa.column("seq"), sa.column("body"), sa.column("dag_id"))
     connection = op.get_bind()
+    body = _as_stored(connection, event.c.body)
     position = -1
     while True:
-        query = sa.select(event.c.seq, event.c.body).where(event.c.seq > position).order_by(event.c.seq).limit(BATCH)
+        query = sa.select(event.c.seq, body).where(event.c.seq > position).order_by(event.c.seq).limit(BATCH)
         rows = connection.execute(query).all()
         if not rows:
             return
@@ -121,7 +130,7 @@ def _fill_dags() -> None:
             connection.execute(sa.update(event).where(event.c.seq.in_(seqs)).values(dag_id=dag_id))
 
 
-def _dag_of(seq: int, body: str) -> str | None:
+def _dag_of(seq: int, body: str | bytes) -> str | None:
     try:
         data = json.loads(body)["data"]
         dag_id = data.get("dag_id") or data.get("source_dag_id")
@@ -140,11 +149,10 @@ def _fill_alerts() -> None:
     state = sa.table("ml_event_state", *map(sa.column, names))
     event = sa.table("ml_event_event", sa.column("seq"), sa.column("dag_id"))
     connection = op.get_bind()
-    query = sa.select(state.c.id, state.c.body).where(state.c.open_since.is_not(None))
+    query = sa.select(state.c.id, _as_stored(connection, state.c.body)).where(state.c.open_since.is_not(None))
     for row in connection.execute(query).all():
         try:
-            body = json.loads(row.body)
-            alert_id, seq = body["id"], body.get("seq")
+            alert_id, seq = _alert_of(json.loads(row.body))
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             log.warning("The state %s of an alert cannot be read (%s): it is kept as it is", row.id, error)
             continue
@@ -153,6 +161,14 @@ def _fill_alerts() -> None:
             dag_id = connection.execute(sa.select(event.c.dag_id).where(event.c.seq == seq)).scalar()
         changed = sa.update(state).where(state.c.id == row.id)
         connection.execute(changed.values(alert_id=alert_id, dag_id=dag_id))
+
+
+def _alert_of(body: dict[str, Any]) -> tuple[str, int | None]:
+    """An alert's id, and the place of its newest event if it has one."""
+    alert_id, seq = body["id"], body.get("seq")
+    if not isinstance(alert_id, str) or len(alert_id) > 36 or "\0" in alert_id:
+        raise ValueError("its id is none")
+    return alert_id, seq if isinstance(seq, int) and 0 <= seq < 2**63 else None
 
 
 def _upgrade_deliveries() -> None:

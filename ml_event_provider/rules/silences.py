@@ -34,6 +34,9 @@ class Silence(Resources):
     starts_at: Moment | None = Field(None, description="From this moment on; by default from the beginning.")
     ends_at: Moment | None = Field(None, description="Until this moment.")
     recurring: Recurrence | None = Field(None, description="Again and again: a maintenance window.")
+    mutes_ends: bool = Field(
+        False, strict=True, description="Mutes also that an alert is over of which somebody heard before."
+    )
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Silence:
@@ -65,6 +68,12 @@ class Silence(Resources):
         if self.ends_at is not None and moment >= self.ends_at:
             return False
         return self.recurring is None or self.recurring.covers(moment)
+
+    def until(self, moment: datetime) -> datetime | None:
+        """When it does not mute any more, or may not, of a moment at which it does."""
+        window = None if self.recurring is None else self.recurring.window_at(moment)
+        ends = [one for one in (self.ends_at, window[1] if window else None) if one is not None]
+        return min(ends, default=None)
 
 
 def _as_glob(name: str) -> str:

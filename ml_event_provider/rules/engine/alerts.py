@@ -1,51 +1,127 @@
 """The alert: what one rule says about one key over time, as a state machine of plain JSON.
 
-Its state has ``open`` (since when it lasts, or ``None``), ``id``, ``seq`` (its newest event), ``facts``, ``memory``
-(its condition's), ``repeats``, ``escalated`` (how many steps were taken), ``ack`` (who acknowledged it, and when),
-``end_at``, ``told`` (whether anybody heard of it), ``changes`` (when it began and ended) and ``flapping``.
+What is: ``open`` (since when it lasts by the engine's clock, or ``None``), ``id``, ``since`` and ``newest`` (the times
+of its first and newest event), ``seq`` (that one's place), ``facts``, ``memory`` (its condition's), ``over`` (the time of
+the newest event that ends such an alert, whether one lasted or not, kept until ``over_until``), ``floor`` (what is not
+newer was ended with an alert), ``ack`` (who looks after it, and when), ``end_at``, ``changes`` (when it began and ended),
+``flapping``, ``group`` (where it is told with others).
+
+What was told: ``told`` (of which alert each target heard last that it lasts), ``steps`` (who heard of each step of
+escalation), ``told_at`` (when the first heard of this alert), ``again_at`` (when to try to tell those who did not; it is
+there only where somebody did not), ``repeats``, ``repeat_at``, ``escalated`` (how many steps were taken), ``postponed``
+(no step before). Whatever holds a message back changes nothing of what is.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ml_event_provider.events.identity import change_id
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ml_event_provider.rules.engine.states import Body
     from ml_event_provider.rules.model import Rule
+
+#: How late an event may be, in seconds, and still tell that what it is about is over already.
+LATE: Final = 86_400
 
 
 def begin(rule: Rule, now: float) -> Body:
     """The state of an alert that has never fired."""
     memory = None if rule.condition is None else rule.condition.tracked.begin(now)
-    return {"form": rule.form, "open": None, "memory": memory, "changes": [], "flapping": False}
+    return {"form": rule.form, "open": None, "memory": memory, "changes": [], "flapping": False, "told": {}}
 
 
-def open_(rule: Rule, body: Body, key: str, seq: int | None, now: float) -> bool:
-    """Note a firing; say whether the alert begins with it."""
+def read(rule: Rule, body: Body) -> Body:
+    """A state as it was stored, also by a version that knew only whether anybody had heard."""
+    told = body.get("told")
+    if not isinstance(told, dict):
+        lasts = body["open"] is not None
+        body["told"] = dict.fromkeys((one.conn_id for one in rule.targets), body["id"]) if told and lasts else {}
+        if lasts:
+            body |= {"told_at": body["open"] if told else None, "steps": {}, "group": None}
+            body |= {"since": body["open"], "newest": body["open"]}
+    return body
+
+
+def open_(rule: Rule, body: Body, key: str, seq: int | None, time: float, now: float) -> bool:
+    """Note a firing at a time of its own; say whether the alert begins with it."""
     begins = body["open"] is None
     if begins:
         body.update(
             open=now,
             id=change_id("alert", rule.workspace, rule.name, key, now, seq),
+            since=time,
+            newest=time,
             repeats=0,
-            repeat_at=now + rule.repeat.total_seconds() if rule.repeat else None,
+            repeat_at=None,
             escalated=0,
+            steps={},
             ack=None,
-            told=False,
+            told_at=None,
+            group=None,
         )
+        body.pop("again_at", None)
+        body.pop("postponed", None)
         _changed(rule, body, now)
     if begins or seq is not None:
         body["seq"] = seq
+    body["newest"] = max(body["newest"], time)
     if rule.resolve is not None and rule.resolve.after is not None:
         body["end_at"] = now + rule.resolve.after.total_seconds()
     return begins
 
 
+def heard(rule: Rule, body: Body, who: Mapping[str, float], again_at: float | None) -> None:
+    """Note who hears of the alert that lasts, each at a moment of its own; and when to try again to tell the others."""
+    body["told"] |= dict.fromkeys(who, body["id"])
+    if who and body["told_at"] is None:
+        first = min(who.values())
+        body |= {"told_at": first, "repeat_at": first + rule.repeat.total_seconds() if rule.repeat else None}
+    body.pop("again_at", None)
+    if again_at is not None:
+        body["again_at"] = again_at
+
+
+def hearers(body: Body) -> list[str]:
+    """Who heard that the alert lasts; while it flaps, who heard that of any."""
+    return sorted(who for who, alert in body["told"].items() if body["flapping"] or alert == body.get("id"))
+
+
+def restart(rule: Rule, body: Body, upto: float, now: float) -> None:
+    """What something else than its condition ended: what was counted up to a time goes with it.
+
+    An absence is not counted: it lasts, and must end and begin anew.
+    """
+    body["floor"] = max(body.get("floor", upto), upto)
+    if rule.condition is not None and rule.condition.absence is None:
+        body["memory"] = rule.condition.tracked.begin(now)
+
+
+def undone(body: Body, time: float, now: float) -> None:
+    """Note an event that ends such an alert: what is older, and comes later, is over."""
+    body["over"] = max(body.get("over", time), time)
+    body["over_until"] = now + LATE
+
+
+def is_over(body: Body, time: float) -> bool:
+    """Whether something of that time was over before it came."""
+    return time < float(body.get("over", time))
+
+
+def idle(rule: Rule, body: Body, now: float) -> bool:
+    """Whether there is nothing to remember."""
+    if body["open"] is not None or rule.condition is not None or body["changes"] or body["flapping"]:
+        return False
+    return bool(body.get("over_until", now) <= now)
+
+
 def end(rule: Rule, body: Body, now: float) -> None:
     """The alert is over."""
     body.update(open=None, repeat_at=None, end_at=None)
+    body.pop("again_at", None)
     _changed(rule, body, now)
 
 
@@ -68,7 +144,11 @@ def next_escalation(rule: Rule, body: Body) -> float | None:
     """When the next step of escalation is due."""
     if body["open"] is None or body["flapping"] or body.get("ack") or body["escalated"] >= len(rule.escalate):
         return None
-    return float(body["open"] + rule.steps[body["escalated"]].after.total_seconds())
+    if body["told_at"] is None:
+        # Nobody could acknowledge what nobody heard of.
+        return None
+    moment = body["told_at"] + rule.steps[body["escalated"]].after.total_seconds()
+    return float(max(moment, body.get("postponed", moment)))
 
 
 def due(rule: Rule, body: Body, verdict_at: float | None, now: float) -> float | None:
@@ -83,6 +163,8 @@ def next_repetition(rule: Rule, body: Body) -> float | None:
     """When the alert is repeated."""
     if body["open"] is None or rule.repeat is None or body["flapping"] or body.get("ack"):
         return None
+    if body["told_at"] is None:
+        return None
     moment: float | None = body.get("repeat_at")
     return moment
 
@@ -92,8 +174,11 @@ def next_change(rule: Rule, body: Body) -> float | None:
     moments: list[Any] = []
     if body["open"] is not None:
         moments += [body.get("end_at"), next_escalation(rule, body)]
+        moments += [None if body["flapping"] else body.get("again_at")]
     if body["flapping"] and rule.flapping is not None:
         # Calm when the oldest change that counts is out of the window.
         counted = body["changes"][-rule.flapping.changes :]
         moments.append(counted[0] + rule.flapping.within.total_seconds())
+    if body["open"] is None and rule.condition is None:
+        moments.append(body.get("over_until"))
     return min((moment for moment in moments if moment is not None), default=None)

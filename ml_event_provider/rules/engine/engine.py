@@ -180,7 +180,7 @@ class Engine:
     def _due(self, rule: Rule, place: Place, body: Body) -> None:
         """Do what a state is due for."""
         if place.role == "alert" and self._wanted(rule, place, body):
-            self._keeper.update(rule, place, body, None, self.clock)
+            self._keeper.update(rule, place, alerts.read(rule, body), None, self.clock)
         elif place.role == "group":
             self._outlet.flush(rule, place, body, self.clock)
             self._keeper.note_heard()
@@ -214,15 +214,15 @@ class Engine:
         if rule is None or body is None or body["form"] != rule.form or body["open"] is None:
             return False
         self.clock = max(self.clock, now)
+        body = alerts.read(rule, body)
         body["ack"] = {"by": who, "at": shown(now)}
         if ends or not rule.ends:
-            self._keeper.end(rule, place, body, None, self.clock)
-            if rule.condition is not None:
-                # What fires next is a new alert.
-                body["memory"] = rule.condition.tracked.begin(self.clock)
+            # What fires next is a new alert.
+            self._keeper.end(rule, place, body, None, self.clock, upto=body["newest"])
         # What it was due for still comes at its time.
         moments = (self._states.due(place), alerts.due(rule, body, None, self.clock))
-        self._keeper.keep(rule, place, body, min((one for one in moments if one is not None), default=None))
+        due = min((one for one in moments if one is not None), default=None)
+        self._keeper.keep(rule, place, body, due, self.clock)
         return True
 
     def _step(self, rule: Rule, roles: set[str], prepared: Prepared, place: Place, context: dict[str, Any]) -> None:
@@ -244,17 +244,23 @@ class Engine:
             return
         if not roles & {"hit", "break", "then", "resolve"}:
             return
-        if not roles & {"hit", "then"} and self._states.get(place) is None:
-            # Nothing to break or to end.
-            return
         body = self._alert(rule, place)
         if rule.condition is not None and not self._observed(rule, roles, firing, document, body):
             return
+        hits = rule.condition is None and "hit" in roles
+        ends = "resolve" in roles and not hits
+        if ends:
+            alerts.undone(body, time, self.clock)
+            # What is older does not end what is newer.
+            ends = body["open"] is None or time >= body["newest"]
+        elif hits and alerts.is_over(body, time):
+            self._outlet.decide(rule, firing.seq, key, Outcome.OVER, {"over": shown(body["over"])}, self.clock)
+            return
+        if body["open"] is not None and "hit" in roles:
+            body["newest"] = max(body["newest"], time)
         body["context"] = context
-        ends = "resolve" in roles
-        if rule.condition is None and "hit" in roles:
-            ends = False
-            alerts.open_(rule, body, key, arrival.seq, self.clock)
+        if hits:
+            alerts.open_(rule, body, key, arrival.seq, time, self.clock)
             self._keeper.fire(rule, body, firing._replace(alert=body["id"]), self.clock)
         self._keeper.update(rule, place, body, firing, self.clock, ends=ends)
 
@@ -268,6 +274,10 @@ class Engine:
             facts = {"seconds_late": self.clock - firing.time, "allowed": lateness}
             self._outlet.decide(rule, firing.seq, firing.key, Outcome.TOO_LATE, facts, self.clock)
             return False
+        if firing.time <= body.get("floor", float("-inf")):
+            over = {"over": shown(body["floor"])}
+            self._outlet.decide(rule, firing.seq, firing.key, Outcome.OVER, over, self.clock)
+            return False
         value = value_at(document, condition.value_path) if condition.value_path else None
         if "hit" in roles:
             condition.tracked.take(body["memory"], Observation(firing.time, firing.seq, "hit", value), self.clock)
@@ -280,7 +290,9 @@ class Engine:
     def _alert(self, rule: Rule, place: Place) -> Body:
         """The alert's state; a new one where the rule's condition was changed since."""
         body = self._states.get(place)
-        return body if body is not None and body["form"] == rule.form else alerts.begin(rule, self.clock)
+        if body is not None and body["form"] == rule.form:
+            return alerts.read(rule, body)
+        return alerts.begin(rule, self.clock)
 
 
 class _Guard:

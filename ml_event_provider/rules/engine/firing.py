@@ -25,6 +25,15 @@ class Firing(NamedTuple):
     time: float
     facts: dict[str, Any]
     context: dict[str, Any]
+    #: The targets that it is for, by their connections, and ``""`` for the rule's actions; ``None`` where for all.
+    to: list[str] | None = None
+
+
+class Heard(NamedTuple):
+    """Who hears of a firing, each with the moment; and when to try again to tell those who may not hear of it now."""
+
+    who: dict[str, float]
+    again_at: float | None = None
 
 
 def context_of(rule: Rule, document: Mapping[str, Any], silences: Sequence[str]) -> dict[str, Any]:

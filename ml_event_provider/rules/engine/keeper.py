@@ -12,7 +12,8 @@ from ml_event_provider.rules.engine.output import Kind, Outcome
 
 if TYPE_CHECKING:
     from ml_event_provider.rules.conditions import Verdict
-    from ml_event_provider.rules.engine.outlet import Outlet, Told
+    from ml_event_provider.rules.engine.firing import Heard
+    from ml_event_provider.rules.engine.outlet import Outlet
     from ml_event_provider.rules.engine.states import Body, Place, States
     from ml_event_provider.rules.model import Rule
 
@@ -36,75 +37,129 @@ class Keeper:
         """Bring an alert up to date: its condition, its end, repetition, escalation and calm; and keep it."""
         verdict: Verdict | None = None
         if rule.condition is not None:
-            verdict = rule.condition.tracked.judge(body["memory"], now)
-            body["facts"] = dict(verdict.facts)
-            for seq in verdict.fired:
-                alerts.open_(rule, body, place.key, seq, now)
-                firing = self._about(Kind.FIRED, place, body, seq, now)
-                if seq is None and verdict.next_at is not None and verdict.next_at <= self._horizon:
-                    # The next moment of the schedule is past already, and has more to say.
-                    verdict = self._jump_slots(rule, place, body, verdict, now)
-                    continue
-                if seen is not None and seen.seq == seq:
-                    firing = firing._replace(time=seen.time)
-                self.fire(rule, body, firing, now)
-            if seen is not None and seen.seq not in verdict.fired:
-                self._outlet.decide(rule, seen.seq, place.key, Outcome.WAITING, verdict.facts, now)
-            ends = ends or (verdict.active is False and rule.condition.ends_by_itself)
+            verdict = self._judge(rule, place, body, seen, now)
+            if verdict.active is False and rule.condition.ends_by_itself and body["open"] is not None:
+                self.end(rule, place, body, seen, now)
         end_at = body.get("end_at")
         if body["open"] is not None and (ends or (end_at is not None and end_at <= now)):
-            self.end(rule, place, body, seen, now)
+            upto = seen.time if ends and seen is not None else body["newest"]
+            self.end(rule, place, body, seen, now, upto=upto)
+            if rule.condition is not None:
+                verdict = rule.condition.tracked.judge(body["memory"], now)
         if body["flapping"] and not alerts.flaps(rule, body, now):
             self._calm_down(rule, place, body, now)
+        self._tell_the_others(rule, place, body, now)
         self._remind(rule, place, body, verdict.next_at if verdict else None, now)
-        self.keep(rule, place, body, alerts.due(rule, body, verdict.next_at if verdict else None, now))
+        self.keep(rule, place, body, alerts.due(rule, body, verdict.next_at if verdict else None, now), now)
 
-    def keep(self, rule: Rule, place: Place, body: Body, due: float | None) -> None:
+    def _judge(self, rule: Rule, place: Place, body: Body, seen: Firing | None, now: float) -> Verdict:
+        """Ask the condition, and tell of its firings."""
+        assert rule.condition is not None
+        tracked = rule.condition.tracked
+        verdict = tracked.judge(body["memory"], now)
+        body["facts"] = dict(verdict.facts)
+        for seq in verdict.fired:
+            time = seen.time if seen is not None and seen.seq == seq else now
+            if alerts.is_over(body, time):
+                # It began and ended before it came.
+                facts = {**verdict.facts, "over": shown(body["over"])}
+                self._outlet.decide(rule, seq, place.key, Outcome.OVER, facts, now)
+                alerts.restart(rule, body, body["over"], now)
+                return tracked.judge(body["memory"], now)
+            alerts.open_(rule, body, place.key, seq, time, now)
+            firing = self._about(Kind.FIRED, place, body, seq, now)
+            if seq is None and verdict.next_at is not None and verdict.next_at <= self._horizon:
+                # The next moment of the schedule is past already, and has more to say.
+                verdict = self._jump_slots(rule, place, body, verdict, now)
+                continue
+            self.fire(rule, body, firing._replace(time=time), now)
+        if seen is not None and seen.seq not in verdict.fired:
+            self._outlet.decide(rule, seen.seq, place.key, Outcome.WAITING, verdict.facts, now)
+        return verdict
+
+    def keep(self, rule: Rule, place: Place, body: Body, due: float | None, now: float) -> None:
         """Put an alert's state back, or forget it where there is nothing to remember."""
         self.note_heard(place, body)
-        idle = body["open"] is None and rule.condition is None and not body["changes"]
-        self._states.put(place, None if idle else body, due)
+        self._states.put(place, None if alerts.idle(rule, body, now) else body, due)
 
     def note_heard(self, present: Place | None = None, present_body: Body | None = None) -> None:
-        """Note in alerts whether anybody heard of them, once that is known."""
-        for (place, alert), heard in self._outlet.heard.items():
+        """Note in alerts who heard of them, once that is known."""
+        for (place, alert), (rule, heard) in self._outlet.heard.items():
             body = present_body if place == present else self._states.get(place)
-            if body is None or body.get("id") != alert:
+            if body is None or body.get("id") != alert or body["open"] is None:
                 continue
-            if heard or body.get("told") == "waiting":
-                body["told"] = heard
+            alerts.heard(rule, body, heard.who, heard.again_at)
             if place != present:
-                self._states.put(place, body, self._states.due(place))
+                moments = (self._states.due(place), alerts.next_change(rule, body), alerts.next_repetition(rule, body))
+                self._states.put(place, body, min((one for one in moments if one is not None), default=None))
         self._outlet.heard.clear()
 
     def fire(self, rule: Rule, body: Body, firing: Firing, now: float) -> None:
         """Tell of a firing, unless the alert flaps or the rule holds it back."""
+        body["group"] = firing.context.get("group")
         if not self._flapping(rule, body, firing, now):
-            self._told(body, self._outlet.fire(rule, firing, now))
+            self._heard(rule, body, self._outlet.fire(rule, firing, now))
 
-    def _told(self, body: Body, told: Told) -> None:
-        """Note that an alert was told, or waits to be."""
-        body["told"] = told is True or body.get("told") or told
+    def _heard(self, rule: Rule, body: Body, heard: Heard | None) -> None:
+        """Note who heard of the alert, unless it waits to be told."""
+        if heard is not None:
+            alerts.heard(rule, body, heard.who, heard.again_at)
 
-    def end(self, rule: Rule, place: Place, body: Body, seen: Firing | None, now: float) -> None:
-        """The alert is over: tell those who heard of it."""
-        since, steps = body["open"], rule.steps[: body["escalated"]]
+    def end(
+        self,
+        rule: Rule,
+        place: Place,
+        body: Body,
+        seen: Firing | None,
+        now: float,
+        *,
+        upto: float | None = None,
+    ) -> None:
+        """The alert is over: tell those who heard of it.
+
+        :param upto: where something else than its condition ends it, the time of what it ends.
+        """
+        since = body["open"]
         alerts.end(rule, body, now)
+        if upto is not None:
+            alerts.restart(rule, body, upto, now)
         if seen is not None:
             body["seq"] = seen.seq
         firing = self._about(Kind.RESOLVED, place, body, body.get("seq"), now)
         firing.facts.update(since=shown(since))
-        told = body.pop("told", False)
-        if not rule.resolve or not told:
+        if body["group"] is not None:
+            # Where its beginning is told, or waits to be.
+            firing = firing._replace(context={**firing.context, "group": body["group"]})
+        if self._flapping(rule, body, firing, now):
+            return
+        told, steps = alerts.hearers(body), body["steps"]
+        body["told"] = {}
+        waits = self._outlet.waits(rule, firing)
+        if not rule.resolve or not (told or steps or waits):
             # Who heard nothing of the alert need not hear of its end.
             if seen is not None:
                 self._outlet.decide(rule, seen.seq, place.key, Outcome.ENDED, firing.facts, now)
-        elif not self._flapping(rule, body, firing, now):
-            self._outlet.pass_on(rule, firing, now)
-            for number, step in enumerate(steps, 1):
-                # Whom the alert was escalated to hears of its end, too.
-                facts = {**firing.facts, "escalated": number}
-                self._outlet.tell(rule, [firing._replace(facts=facts)], now, step.targets)
+            return
+        self._outlet.pass_on(rule, firing._replace(to=told), now)
+        for number, step in enumerate(rule.steps[: body["escalated"]], 1):
+            # Whom the alert was escalated to hears of its end, too.
+            facts = {**firing.facts, "escalated": number}
+            up = firing._replace(facts=facts, to=steps.get(str(number), []))
+            if up.to:
+                self._outlet.tell(rule, [up], now, step.targets)
+
+    def _tell_the_others(self, rule: Rule, place: Place, body: Body, now: float) -> None:
+        """What lasts is told to those who might not hear of it before, when they may."""
+        again_at = body.get("again_at")
+        if body["open"] is None or body["flapping"] or again_at is None or again_at > now:
+            return
+        del body["again_at"]
+        told = set(alerts.hearers(body))
+        others = [one for one in self._outlet.planner.audience(rule) if one not in told]
+        if others:
+            firing = self._about(Kind.FIRED, place, body, body.get("seq"), now)
+            facts = {**firing.facts, "since": shown(body["open"])}
+            self._heard(rule, body, self._outlet.fire(rule, firing._replace(facts=facts, to=others), now))
 
     def _jump_slots(self, rule: Rule, place: Place, body: Body, verdict: Verdict, now: float) -> Verdict:
         """A missed moment of a schedule is overtaken: go on to the last that is, and note that once.
@@ -140,7 +195,7 @@ class Keeper:
 
     def _remind(self, rule: Rule, place: Place, body: Body, verdict_at: float | None, now: float) -> None:
         """Repeat and escalate what nobody has acknowledged."""
-        if body["open"] is None or body["flapping"] or body.get("ack"):
+        if body["open"] is None or body["flapping"] or body.get("ack") or body["told_at"] is None:
             return
         if rule.repeat is not None and body["repeat_at"] is None:
             # The rule was changed since the alert began.
@@ -155,12 +210,18 @@ class Keeper:
                 self._outlet.decide(rule, repeated.seq, place.key, Outcome.OVERTAKEN, facts, now)
             elif not self._outlet.planner.holds(rule, now):
                 # Repetitions that wait for active hours would all come at once.
-                self._told(body, self._outlet.pass_on(rule, repeated, now))
+                self._outlet.pass_on(rule, repeated._replace(to=alerts.hearers(body)), now)
         while (moment := alerts.next_escalation(rule, body)) is not None and moment <= now:
             step = rule.steps[body["escalated"]]
             body["escalated"] += 1
             firing = self._about(Kind.ESCALATED, place, body, body.get("seq"), now)
-            self._told(body, self._outlet.tell(rule, [firing], now, step.targets))
+            heard = self._outlet.tell(rule, [firing], now, step.targets)
+            if heard.who:
+                body["steps"][str(body["escalated"])] = sorted(heard.who)
+            elif heard.again_at is not None:
+                # What is muted calls nobody: the step is taken when it may be.
+                body["escalated"] -= 1
+                body["postponed"] = max(heard.again_at, now + 0.001)
 
     def _flapping(self, rule: Rule, body: Body, firing: Firing, now: float) -> bool:
         """Whether nothing is to be told because the alert flaps; that it does is told once."""
@@ -170,21 +231,22 @@ class Keeper:
         elif alerts.flaps(rule, body, now):
             body["flapping"] = True
             flapping = firing._replace(kind=Kind.FLAPPING, alert=body["id"], facts={**firing.facts, **changes})
-            self._told(body, self._outlet.pass_on(rule, flapping, now))
+            self._heard(rule, body, self._outlet.pass_on(rule, flapping, now))
         else:
             return False
         return True
 
     def _calm_down(self, rule: Rule, place: Place, body: Body, now: float) -> None:
         """The alert flaps no more: tell how it stands."""
-        body["flapping"] = False
+        told = alerts.hearers(body)
+        body["flapping"], body["told"] = False, {}
         kind = Kind.RESOLVED if body["open"] is None else Kind.FIRED
         firing = self._about(kind, place, body, body.get("seq"), now)
         if kind is Kind.FIRED:
+            self._heard(rule, body, self._outlet.pass_on(rule, firing, now))
             body["repeat_at"] = now + rule.repeat.total_seconds() if rule.repeat else None
-            self._told(body, self._outlet.pass_on(rule, firing, now))
-        elif rule.resolve:
-            self._outlet.pass_on(rule, firing, now)
+        elif rule.resolve and told:
+            self._outlet.pass_on(rule, firing._replace(to=told), now)
 
     def _about(self, kind: Kind, place: Place, body: Body, seq: int | None, now: float) -> Firing:
         """What is to be told about an alert itself."""

@@ -33,6 +33,8 @@ class Outcome(StrEnum):
     QUOTA = "quota"
     #: It ended an alert, and nobody is to be told.
     ENDED = "ended"
+    #: It is older than what ended, or would have ended, the alert that it would begin.
+    OVER = "over"
     #: What was to be told again came so late that the next of its kind was due already.
     OVERTAKEN = "overtaken"
     #: The rule was deleted or switched off while it waited.

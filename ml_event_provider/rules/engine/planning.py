@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ml_event_provider.events.identity import change_id
 from ml_event_provider.rules.engine.absent import awaited
+from ml_event_provider.rules.engine.firing import Heard
 from ml_event_provider.rules.engine.output import Decision, Kind, Outcome, Planned, PlannedDelivery
 from ml_event_provider.rules.engine.states import Place
 from ml_event_provider.rules.model import SEVERITIES
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ml_event_provider.rules.engine.states import States
     from ml_event_provider.rules.model import Rule, RuleTarget
     from ml_event_provider.rules.ruleset import RuleSet
+    from ml_event_provider.rules.silences import Silence
 
 #: How many events of a group a notification names; all are counted.
 MAX_NAMED: Final = 100
@@ -41,68 +43,88 @@ class Planner:
         #: The event that arrives now: which silences fit it has been asked already.
         self.arriving: int | None = None
 
+    def audience(self, rule: Rule) -> list[str]:
+        """Whom a rule tells that it fired: its targets' connections, and ``""`` for its actions."""
+        found = [one.conn_id for one in rule.targets if _is_grave_enough(rule, one)]
+        return [*dict.fromkeys(found), *([""] if rule.actions else [])]
+
     def plan(
         self, rule: Rule, firings: Sequence[Firing], now: float, targets: Sequence[RuleTarget] | None
-    ) -> tuple[Planned, list[Decision]]:
-        """The notification of some firings, and what becomes of each. Silenced ones are left out if others are not."""
-        reasons = self._silenced(rule, firings, datetime.fromtimestamp(now, UTC))
-        heard = [one for one, reason in zip(firings, reasons, strict=True) if not reason]
-        muted, outcome = ("", Outcome.NOTIFIED) if heard else (reasons[-1], Outcome.SILENCED)
-        if heard and self._over_quota(rule, now):
+    ) -> tuple[Planned, list[Decision], list[Heard]]:
+        """The notification of some firings of one kind; what becomes of each, and who hears of each.
+
+        Silenced ones are left out if others are not. Who heard that an alert began hears of its end, whatever is
+        silenced or used up meanwhile.
+        """
+        moment = datetime.fromtimestamp(now, UTC)
+        ends = firings[0].kind == Kind.RESOLVED
+        silenced = self._silenced(rule, firings, moment, ends=ends)
+        audible = [one for one, silence in zip(firings, silenced, strict=True) if silence is None]
+        muted, outcome, again_at = "", Outcome.NOTIFIED, None
+        if not audible:
+            muted, outcome = _words_of(silenced[-1]), Outcome.SILENCED
+        elif not ends and self._over_quota(rule, now):
             limit = self._hourly_limit(rule.workspace)
             muted, outcome = f"quota: more than {limit} notifications of this rule in one hour", Outcome.QUOTA
-        planned = self._notification(rule, heard or firings, now, muted, targets)
-        decisions = []
-        if not rule.is_plain or muted:
-            for firing, reason in zip(firings, reasons, strict=True):
-                left_out = bool(reason) and bool(heard)
-                decisions.append(
-                    Decision(
-                        rule=rule,
-                        seq=firing.seq,
-                        key=firing.key,
-                        outcome=Outcome.SILENCED if left_out else outcome,
-                        at=now,
-                        facts={
-                            **firing.facts,
-                            "kind": str(firing.kind),
-                            **({"muted": reason or muted} if reason or muted else {}),
-                        },
-                        notification="" if left_out else planned.id,
-                    )
+            again_at = (now // 3600 + 1) * 3600.0
+        planned, opening = self._notification(rule, audible or firings, now, muted, targets)
+        who = {one.conn_id: one.not_before or now for one in planned.deliveries if not one.muted}
+        moments = [one for one in (again_at, opening) if one is not None]
+        told = Heard(who, min(moments, default=None))
+        decisions: list[Decision] = []
+        heards: list[Heard] = []
+        for firing, silence in zip(firings, silenced, strict=True):
+            heards.append(told if silence is None else Heard({}, _end_of(silence, moment)))
+            if rule.is_plain and not muted:
+                continue
+            left_out = silence is not None and bool(audible)
+            words = muted if silence is None else _words_of(silence)
+            decisions.append(
+                Decision(
+                    rule=rule,
+                    seq=firing.seq,
+                    key=firing.key,
+                    outcome=Outcome.SILENCED if left_out else outcome,
+                    at=now,
+                    facts={**firing.facts, "kind": str(firing.kind), **({"muted": words} if words else {})},
+                    notification="" if left_out else planned.id,
                 )
-        return planned, decisions
+            )
+        return planned, decisions, heards
 
     def _notification(
         self, rule: Rule, firings: Sequence[Firing], now: float, muted: str, targets: Sequence[RuleTarget] | None
-    ) -> Planned:
+    ) -> tuple[Planned, float | None]:
+        """The notification, and when the active hours open next of a target that is muted outside of them."""
         newest = firings[-1]
-        # Of several kinds, a firing is what counts: only where one is among them, actions follow.
-        kind = Kind.FIRED if any(one.kind == Kind.FIRED for one in firings) else Kind(newest.kind)
+        kind = Kind(newest.kind)
+        # Whoever heard of one of some ends hears of all that are told together.
+        to = None if newest.to is None else {who for one in firings for who in one.to or ()}
         seqs = [one.seq for one in firings if one.seq is not None]
         severity = "info" if kind is Kind.RESOLVED else str(rule.severity)
         facts: dict[str, Any] = dict(newest.facts)
         if len(firings) > 1:
-            facts["members"] = [[str(one.kind), one.seq, one.key] for one in firings[-MAX_NAMED:]]
+            facts["members"] = [[str(one.kind), one.seq, one.key, one.alert] for one in firings[-MAX_NAMED:]]
         # Two steps of escalation may come at one moment.
         step = None if targets is None else newest.facts.get("escalated")
         # A plain rule says one thing about one event, whenever it says it; the others may say much of one event. A
         # place alone names no event: a database that was restored, and another Airflow's, give the same ones.
         event = (newest.seq, newest.context.get("ahead", newest.time))
-        what = event if rule.is_plain else (*event, kind, newest.key, now, len(firings), step)
-        wanted = rule.targets if targets is None else targets
+        what = event if rule.is_plain else (*event, kind, newest.key, now, len(firings), step, *sorted(to or ()))
+        openings: list[float] = []
         deliveries = [
-            self._delivery(rule, target, now, muted)
-            for target in wanted
-            if SEVERITIES.index(target.min_severity) <= SEVERITIES.index(rule.severity)
+            self._delivery(rule, target, now, muted, openings if kind is not Kind.RESOLVED else None)
+            for target in (rule.targets if targets is None else targets)
+            if _is_grave_enough(rule, target)
             and (target.resolved or kind is not Kind.RESOLVED)
+            and (to is None or target.conn_id in to)
         ]
-        if kind is Kind.FIRED and targets is None:
+        if kind is Kind.FIRED and targets is None and (to is None or "" in to):
             deliveries += [
                 PlannedDelivery(action=one.model_dump(mode="json", exclude_defaults=True), muted=muted)
                 for one in rule.actions
             ]
-        return Planned(
+        planned = Planned(
             id=change_id("notification", rule.workspace, rule.name, *what),
             rule=rule,
             kind=kind,
@@ -117,12 +139,22 @@ class Planner:
             members=len(firings),
             stream=_stream(rule, newest),
         )
+        return planned, min(openings, default=None)
 
-    def _delivery(self, rule: Rule, target: RuleTarget, now: float, muted: str) -> PlannedDelivery:
+    def _delivery(
+        self, rule: Rule, target: RuleTarget, now: float, muted: str, openings: list[float] | None
+    ) -> PlannedDelivery:
+        """One delivery; where hours mute it, their opening is added to ``openings``, without which it waits."""
         not_before = None
         hours = target.active or rule.active
         if hours is not None and not muted:
             muted, not_before = self._outside(rule, hours, now)
+            if muted and not_before is not None:
+                if openings is None:
+                    muted = ""
+                else:
+                    openings.append(not_before)
+                    not_before = None
         return PlannedDelivery(
             conn_id=target.conn_id,
             template=target.template or rule.template,
@@ -135,17 +167,15 @@ class Planner:
         )
 
     def _outside(self, rule: Rule, hours: Hours, now: float) -> tuple[str, float | None]:
-        """Why a delivery is muted outside of active hours, or when it may go."""
+        """Why a delivery is muted outside of active hours, and when it may go."""
         moment = datetime.fromtimestamp(now, UTC)
         calendars = self._rules.calendars(rule.workspace)
         if hours.is_open(moment, calendars):
             return "", None
-        if hours.outside == "mute":
-            return "outside of the active hours", None
         opening = hours.next_opening(moment, calendars)
         if opening is None:
             return "the active hours do not open within a year", None
-        return "", opening.timestamp()
+        return "outside of the active hours" if hours.outside == "mute" else "", opening.timestamp()
 
     def holds(self, rule: Rule, now: float) -> bool:
         """Whether what the rule says now would wait for its active hours."""
@@ -157,23 +187,33 @@ class Planner:
             and not hours.is_open(moment, self._rules.calendars(rule.workspace))
         )
 
-    def _silenced(self, rule: Rule, firings: Sequence[Firing], moment: datetime) -> list[str]:
-        """Which silence mutes each firing, in words."""
+    def _silenced(self, rule: Rule, firings: Sequence[Firing], moment: datetime, *, ends: bool) -> list[Silence | None]:
+        """Which silence mutes each firing."""
         if not self._rules.has_silences(rule.workspace):
-            return [""] * len(firings)
+            return [None] * len(firings)
         # Silences may have been made since the events of those that waited.
         earlier = [one.seq for one in firings if one.seq is not None and one.seq != self.arriving]
         documents = self._documents_of(earlier) if earlier else {}
-        return [self._silence(rule, one, documents, moment) for one in firings]
+        return [self._silence(rule, one, documents, moment, ends=ends) for one in firings]
 
-    def _silence(self, rule: Rule, firing: Firing, documents: Mapping[int, Mapping[str, Any]], moment: datetime) -> str:
+    def _silence(
+        self,
+        rule: Rule,
+        firing: Firing,
+        documents: Mapping[int, Mapping[str, Any]],
+        moment: datetime,
+        *,
+        ends: bool,
+    ) -> Silence | None:
         known = [self._rules.silence(rule.workspace, name) for name in firing.context.get("silences", ())]
         document = awaited(rule, firing.key) if firing.seq is None else documents.get(firing.seq)
         known += [] if document is None else self._rules.find(document).silences
         for silence in known:
-            if silence is not None and silence.concerns(rule.name) and silence.covers(moment):
-                return f"silence {silence.name!r} of {silence.author}: {silence.reason}"
-        return ""
+            if silence is None or (ends and not silence.mutes_ends):
+                continue
+            if silence.concerns(rule.name) and silence.covers(moment):
+                return silence
+        return None
 
     def _over_quota(self, rule: Rule, now: float) -> bool:
         """Count a notification; say whether it is one too many in this hour."""
@@ -186,6 +226,20 @@ class Planner:
         body["count"] += 1
         self._states.put(place, body, (hour + 1) * 3600.0)
         return int(body["count"]) > limit
+
+
+def _is_grave_enough(rule: Rule, target: RuleTarget) -> bool:
+    return SEVERITIES.index(target.min_severity) <= SEVERITIES.index(rule.severity)
+
+
+def _words_of(silence: Silence | None) -> str:
+    return "" if silence is None else f"silence {silence.name!r} of {silence.author}: {silence.reason}"
+
+
+def _end_of(silence: Silence, moment: datetime) -> float | None:
+    """When a silence that covers a moment does not any more."""
+    until = silence.until(moment)
+    return None if until is None else until.timestamp()
 
 
 def _stream(rule: Rule, firing: Firing) -> str | None:

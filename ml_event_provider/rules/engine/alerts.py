@@ -1,15 +1,15 @@
 """The alert: what one rule says about one key over time, as a state machine of plain JSON.
 
-What is: ``open`` (since when it lasts by the engine's clock, or ``None``), ``id``, ``since`` and ``newest`` (the times
-of its first and newest event), ``seq`` (that one's place), ``facts``, ``memory`` (its condition's), ``over`` (the time of
-the newest event that ends such an alert, whether one lasted or not, kept until ``over_until``), ``floor`` (what is not
-newer was ended with an alert), ``ack`` (who looks after it, and when), ``end_at``, ``changes`` (when it began and ended),
-``flapping``, ``group`` (where it is told with others).
+What is: ``open`` (since when it lasts by the engine's clock, or ``None``), ``id``, ``since`` and ``newest`` (the
+times of its first and newest event), ``seq`` (that one's place), ``facts``, ``memory`` (its condition's), ``over``
+(the time of the newest event that ends such an alert, whether one lasted or not, kept until ``over_until``),
+``floor`` (what is not newer was ended with an alert), ``ack`` (who looks after it, and when), ``end_at``,
+``changes`` (when it began and ended), ``flapping``, ``group`` (where it is told with others).
 
 What was told: ``told`` (of which alert each target heard last that it lasts), ``steps`` (who heard of each step of
-escalation), ``told_at`` (when the first heard of this alert), ``again_at`` (when to try to tell those who did not; it is
-there only where somebody did not), ``repeats``, ``repeat_at``, ``escalated`` (how many steps were taken), ``postponed``
-(no step before). Whatever holds a message back changes nothing of what is.
+escalation), ``told_at`` (when the first heard of this alert), ``again_at`` (when to try to tell those who did not;
+it is there only where somebody did not), ``repeats``, ``repeat_at``, ``escalated`` (how many steps were taken),
+``postponed`` (no step before). Whatever holds a message back changes nothing of what is.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from ml_event_provider.rules.engine import alerts
 from ml_event_provider.rules.engine.absent import awaited
 from ml_event_provider.rules.engine.arrival import Arrival, Prepared
 from ml_event_provider.rules.engine.firing import Firing, context_of, shown, waiting_in
+from ml_event_provider.rules.engine.guard import Guard
 from ml_event_provider.rules.engine.keeper import Keeper
 from ml_event_provider.rules.engine.outlet import Outlet
 from ml_event_provider.rules.engine.output import Decision, Failure, Kind, Outcome, Planned
@@ -88,7 +89,7 @@ class Engine:
             places = [Place(rule.workspace, rule.name, "alert", key) for key in sorted(rule.expected)]
             self._states.prefetch(places)
             for place in places:
-                with _Guard(self, rule, place, [(None, place.key)]):
+                with Guard(self, rule, place, [(None, place.key)]):
                     self._expect(rule, place, now)
 
     def _expect(self, rule: Rule, place: Place, now: float) -> None:
@@ -116,7 +117,7 @@ class Engine:
         for place, roles in sorted(found.roles.items()):
             rule = self._rules.get(*place)
             if rule is not None:
-                with _Guard(self, rule, None, [(arrival.seq, "")]):
+                with Guard(self, rule, None, [(arrival.seq, "")]):
                     key = "" if rule.is_plain else key_of(document, rule.by)
                     steps.append((rule, roles, key, context_of(rule, document, silences)))
         return Prepared(arrival, document, steps)
@@ -128,7 +129,7 @@ class Engine:
         self._outlet.planner.arriving = prepared.arrival.seq
         for rule, roles, key, context in prepared.steps:
             place = Place(rule.workspace, rule.name, "alert", key)
-            with _Guard(self, rule, place, [(prepared.arrival.seq, key)]):
+            with Guard(self, rule, place, [(prepared.arrival.seq, key)]):
                 self._step(rule, roles, prepared, place, context)
 
     def advance(self, now: float, go_on: Callable[[], bool] = _always, *, free_until: float = 0.0) -> bool:
@@ -149,7 +150,7 @@ class Engine:
                 self._states.put(place, body, max(self.clock, now) + AWAY)
             else:
                 about = waiting_in(body) if place.role == "group" else [(body.get("seq"), place.key)]
-                with _Guard(self, rule, place, about):
+                with Guard(self, rule, place, about):
                     self._due(rule, place, body)
             if not go_on():
                 return False
@@ -293,24 +294,3 @@ class Engine:
         if body is not None and body["form"] == rule.form:
             return alerts.read(rule, body)
         return alerts.begin(rule, self.clock)
-
-
-class _Guard:
-    """Keeps one rule from holding up the others: what it raises here is noted, and goes no further."""
-
-    __slots__ = ("_about", "_engine", "_place", "_rule", "_said")
-
-    def __init__(
-        self, engine: Engine, rule: Rule, place: Place | None, about: Sequence[tuple[int | None, str]]
-    ) -> None:
-        self._engine, self._rule, self._place, self._about = engine, rule, place, about
-        self._said = len(engine.planned), len(engine.decisions)
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
-        if not isinstance(error, Exception):
-            return False
-        self._engine.failed(error, self._rule, self._place, self._about, self._said)
-        return True

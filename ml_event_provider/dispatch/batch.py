@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from ml_event_provider import config
+from ml_event_provider.dispatch import changed_rules
 from ml_event_provider.events.identity import change_id
 from ml_event_provider.rules.engine import Arrival, Engine, Failure, Outcome, Planned
 from ml_event_provider.rules.engine.absent import awaited
@@ -54,12 +55,23 @@ class Batch:
         self.more_due = self.horizon < moment.timestamp()
         self.engine = Engine(compiled.rules, self.memory, _hourly_limit, self._documents_of, moment.timestamp())
 
-    def forget_others(self) -> None:
-        """Forget what is remembered for rules that were deleted or switched off; tell what waited in their groups.
+    def note_rules(self) -> None:
+        """Note what changed rules mean for what is remembered: alerts go on where they mean the same, else they end.
 
-        What deleted ones had still to send is called off: somebody may have matched by them after they were deleted.
+        What is remembered for rules that were deleted or switched off is forgotten, and what waited in their groups is
+        told. What deleted ones had still to send is called off: somebody may have matched by them after they were
+        deleted.
         """
         cancelling.with_deleted_rules(self._connection, self.workspace, author="", now=self._moment)
+        now, enabled = self._moment.timestamp(), self._compiled.enabled
+        for rule, places, why in changed_rules.gone(self._connection, self.workspace, enabled):
+            self.memory.prefetch(places)
+            for place in places:
+                self.engine.end(rule, place, why, now)
+        lasting = states.open_places(self._connection, self.workspace)
+        self.memory.prefetch(lasting)
+        for place in lasting:
+            self.engine.note_rule(place, now)
         gone = states.forget_others(self._connection, self.workspace, self._compiled.enabled)
         made = [one for place, body in gone for one in _forgotten(place, body, self._moment)]
         decisions.record(self._connection, made)

@@ -10,6 +10,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from ml_event_provider.dispatch import changed_rules
 from ml_event_provider.dispatch.batch import Batch
 from ml_event_provider.dispatch.rules import Rules
 from ml_event_provider.events.identity import change_id
@@ -118,6 +119,8 @@ class Rotation:
             # Under the lock: whoever held it before may have used newer rules.
             compiled = self.rules.of(connection, workspace)
             to_note = self.rules.is_to_note(workspace)
+            if to_note:
+                changed_rules.follow_renamed(connection, workspace, compiled)
             batch = Batch(connection, workspace, compiled, moment)
             # The time counts from the first event at hand: neither rules that are compiled for the first time nor a
             # database that is slow to read leave none, so that what was read is not read for one event alone.
@@ -130,7 +133,7 @@ class Rotation:
                 return at < until
 
             if to_note:
-                batch.forget_others()
+                batch.note_rules()
             taken, drained = batch.take(limit, go_on)
             done = drained and batch.advance(go_on)
             if done and to_note:

@@ -183,6 +183,12 @@ class Rule(Matcher):
         return sha256(chosen.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
     @cached_property
+    def look(self) -> str:
+        """Names what the rule looks at: an alert may be about what it does not look at any more."""
+        chosen = self.model_dump_json(include={"on", "event_pattern", "scope", "owner"})
+        return sha256(chosen.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+    @cached_property
     def expected(self) -> frozenset[str]:
         """The keys that the rule waits for from the beginning."""
         absence = None if self.condition is None else self.condition.absence

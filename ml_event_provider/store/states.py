@@ -279,11 +279,35 @@ def of_rule(connection: Connection, workspace: str, rule: str) -> list[tuple[Pla
     return [(place, body, row.due_at) for place, row in places for body in _readable([row.body])]
 
 
-def forget_others(connection: Connection, workspace: str, rules: Collection[str]) -> list[tuple[Place, Body]]:
+def rules(connection: Connection, workspace: str) -> set[str]:
+    """The rules of a workspace for which something is remembered."""
+    return set(connection.execute(select(_TABLE.c.rule).where(_TABLE.c.workspace == workspace).distinct()).scalars())
+
+
+def open_places(connection: Connection, workspace: str) -> list[Place]:
+    """Where alerts of a workspace last."""
+    query = select(_TABLE.c.rule, _TABLE.c.key).where(_TABLE.c.workspace == workspace, _TABLE.c.open_since.is_not(None))
+    return [Place(workspace, row.rule, "alert", row.key) for row in connection.execute(query.order_by(_TABLE.c.id))]
+
+
+def rename_rule(connection: Connection, workspace: str, name: str, new: str) -> None:
+    """What is remembered for a rule is that of another one from now on, for which nothing is remembered yet."""
+    query = select(_TABLE.c.id, _TABLE.c.role, _TABLE.c.key).where(
+        _TABLE.c.workspace == workspace, _TABLE.c.rule == name
+    )
+    moved = [
+        {"row_id": row.id, "new_id": _id(Place(workspace, new, row.role, row.key))} for row in connection.execute(query)
+    ]
+    if moved:
+        renamed = update(_TABLE).where(_TABLE.c.id == bindparam("row_id"))
+        connection.execute(renamed.values(id=bindparam("new_id"), rule=new), moved)
+
+
+def forget_others(connection: Connection, workspace: str, enabled: Collection[str]) -> list[tuple[Place, Body]]:
     """Delete what is remembered for a workspace's rules other than these; return what waited in their groups."""
-    known = set(connection.execute(select(_TABLE.c.rule).where(_TABLE.c.workspace == workspace).distinct()).scalars())
+    known = rules(connection, workspace)
     waiting: list[tuple[Place, Body]] = []
-    for rule in sorted(known - set(rules)):
+    for rule in sorted(known - set(enabled)):
         gone = (_TABLE.c.workspace == workspace) & (_TABLE.c.rule == rule)
         for row in connection.execute(select(*_READ).where(gone, _TABLE.c.role == "group")):
             place = Place(row.workspace, row.rule, row.role, row.key)

@@ -62,6 +62,7 @@ def open_(rule: Rule, body: Body, key: str, seq: int | None, time: float, now: f
             ack=None,
             told_at=None,
             group=None,
+            look=rule.look,
         )
         body.pop("again_at", None)
         body.pop("postponed", None)

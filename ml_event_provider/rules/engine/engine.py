@@ -67,6 +67,7 @@ class Engine:
     ) -> None:
         self._rules = rules
         self._states = states
+        self._documents_of = documents_of
         self._outlet = Outlet(states, Planner(rules, states, hourly_limit, documents_of))
         self._keeper = Keeper(states, self._outlet, horizon)
         self.clock = 0.0
@@ -208,6 +209,46 @@ class Engine:
     def resolve(self, place: Place, who: str, now: float) -> bool:
         """Somebody says that an alert is over, as it stands. Say whether it was open."""
         return self._change(place, who, now, ends=True)
+
+    def note_rule(self, place: Place, now: float) -> None:
+        """Note what a changed rule means for an alert that lasts: it goes on where it means the same, else it ends.
+
+        What could not be told before is tried again: what muted it may be gone.
+        """
+        rule, body = self._rules.get(place.workspace, place.rule), self._states.get(place)
+        if rule is None or body is None or body.get("open") is None:
+            return
+        if body.get("form") != rule.form:
+            self.end(rule, place, "the rule's condition or key was changed", now)
+            return
+        with Guard(self, rule, place, [(body.get("seq"), place.key)]):
+            if body.get("look", rule.look) != rule.look and not self._looks_at(rule, place, body["seq"]):
+                self.end(rule, place, "the rule does not look at it any more", now)
+            elif "again_at" in body or body.get("look") != rule.look:
+                body["look"] = rule.look
+                if "again_at" in body:
+                    body["again_at"] = now
+                self._keeper.update(rule, place, alerts.read(rule, body), None, now)
+
+    def end(self, rule: Rule, place: Place, why: str, now: float) -> None:
+        """An alert ends because its rule does not ask for it any more: a word to those who heard of it."""
+        body = self._states.get(place)
+        if body is None or body.get("open") is None:
+            return
+        with Guard(self, rule, place, [(body.get("seq"), place.key)]):
+            body = alerts.read(rule, body)
+            body["facts"] = {**(body.get("facts") or {}), "why": why}
+            body["flapping"], body["changes"] = False, []
+            self._keeper.end(rule, place, body, None, now, at_once=True)
+            self._states.put(place, None)
+
+    def _looks_at(self, rule: Rule, place: Place, seq: int | None) -> bool:
+        """Whether an alert's newest event, as far as it is known, is still one of its rule's."""
+        document = None if seq is None else self._documents_of([seq]).get(seq)
+        if document is None:
+            return True
+        found = self._rules.find(document).roles.get((place.workspace, place.rule), set())
+        return "hit" in found and key_of(document, rule.by) == place.key
 
     def _change(self, place: Place, who: str, now: float, *, ends: bool) -> bool:
         rule = self._rules.get(place.workspace, place.rule)

@@ -114,10 +114,12 @@ class Keeper:
         now: float,
         *,
         upto: float | None = None,
+        at_once: bool = False,
     ) -> None:
         """The alert is over: tell those who heard of it.
 
         :param upto: where something else than its condition ends it, the time of what it ends.
+        :param at_once: do not wait for others of its group, nor let its beginning wait there.
         """
         since = body["open"]
         alerts.end(rule, body, now)
@@ -134,13 +136,18 @@ class Keeper:
             return
         told, steps = alerts.hearers(body), body["steps"]
         body["told"] = {}
+        if at_once:
+            self._outlet.call_off(rule, firing)
         waits = self._outlet.waits(rule, firing)
         if not rule.resolve or not (told or steps or waits):
             # Who heard nothing of the alert need not hear of its end.
             if seen is not None:
                 self._outlet.decide(rule, seen.seq, place.key, Outcome.ENDED, firing.facts, now)
             return
-        self._outlet.pass_on(rule, firing._replace(to=told), now)
+        if at_once:
+            self._outlet.tell(rule, [firing._replace(to=told)], now)
+        else:
+            self._outlet.pass_on(rule, firing._replace(to=told), now)
         for number, step in enumerate(rule.steps[: body["escalated"]], 1):
             # Whom the alert was escalated to hears of its end, too.
             facts = {**firing.facts, "escalated": number}

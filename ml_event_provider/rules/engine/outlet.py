@@ -94,6 +94,14 @@ class Outlet:
         body = self._states.get(waiting_place(rule, firing))
         return body is not None and any(Firing(*one).alert == firing.alert for one in body["waiting"])
 
+    def call_off(self, rule: Rule, firing: Firing) -> None:
+        """What waits about a firing's alert is not told."""
+        place = waiting_place(rule, firing)
+        body = self._states.get(place)
+        if body is not None:
+            left = [one for one in body["waiting"] if Firing(*one).alert != firing.alert]
+            self._states.put(place, {**body, "waiting": left}, self._states.due(place))
+
     def flush(self, rule: Rule, place: Place, body: Body, now: float) -> Heard:
         """A group's time has come: tell of what waits in it. One that stayed empty is forgotten."""
         waiting = [Firing(*one) for one in body["waiting"]]

@@ -59,12 +59,20 @@ class About:
         """How many firings there are beside the newest events."""
         return max(0, self.members - 1 - len(self.others))
 
+    @property
+    def _alerts(self) -> list[str]:
+        """The ids of all alerts that it tells of, of very many the newest."""
+        members = self.facts.get("members") or ()
+        found = [one[3] for one in members if len(one) > 3 and one[3]]
+        return list(dict.fromkeys(found)) or [self.id] * bool(self.id)
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON, for receivers that are programs."""
         return {
             "kind": self.kind,
             "alert": self.id,
             "members": self.members,
+            "alerts": self._alerts,
             "facts": {name: value for name, value in self.facts.items() if name not in _UNSAID},
             "others": [
                 {"id": one.id, "source": one.source, "type": one.type, "subject": one.subject} for one in self.others

@@ -41,7 +41,9 @@ def read(rule: Rule, body: Body) -> Body:
         lasts = body["open"] is not None
         body["told"] = dict.fromkeys((one.conn_id for one in rule.targets), body["id"]) if told and lasts else {}
         if lasts:
-            body |= {"told_at": body["open"] if told else None, "steps": {}, "group": None}
+            taken = enumerate(rule.steps[: body["escalated"]], 1)
+            steps = {str(number): [one.conn_id for one in step.targets] for number, step in taken}
+            body |= {"told_at": body["open"] if told else None, "steps": steps, "group": None}
             body |= {"since": body["open"], "newest": body["open"]}
     return body
 

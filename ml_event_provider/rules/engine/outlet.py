@@ -132,6 +132,12 @@ class Outlet:
                 batch = self._with_hearers(rule, batch, now)
                 if not batch:
                     continue
+            elif _is_late(batch[0]) and (next_hour := self.planner.used_up(rule, now)) is not None:
+                # That they were muted stands in the first notification; they wait for another hour.
+                for one in batch:
+                    self._note(rule, one, Heard({}, next_hour))
+                again.append(next_hour)
+                continue
             planned, decisions, heards = self.planner.plan(rule, batch, now, targets)
             self.planned.append(planned)
             self.decisions += decisions
@@ -156,9 +162,13 @@ class Outlet:
         """The ends of alerts, for those who heard of them; without those of which nobody did."""
         found: list[Firing] = []
         for one in batch:
+            if one.to is None:
+                # It was stored by a version that knew only that somebody had heard.
+                found.append(one)
+                continue
             place = Place(rule.workspace, rule.name, "alert", one.key)
             lately = self.heard.get((place, one.alert))
-            to = sorted({*(one.to or ()), *(lately[1].who if lately else ())})
+            to = sorted({*one.to, *(lately[1].who if lately else ())})
             if to:
                 found.append(one._replace(to=to))
             else:
@@ -211,6 +221,11 @@ def waiting_place(rule: Rule, firing: Firing) -> Place:
 def cooling_place(rule: Rule, firing: Firing) -> Place:
     """Where it is remembered that firings are held back."""
     return Place(rule.workspace, rule.name, "cooldown", firing.context.get("cooldown", firing.key))
+
+
+def _is_late(firing: Firing) -> bool:
+    """Whether it is for those alone who did not hear of it with the others."""
+    return firing.kind == Kind.FIRED and firing.to is not None
 
 
 def _batches(firings: Sequence[Firing]) -> list[list[Firing]]:

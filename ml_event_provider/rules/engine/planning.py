@@ -66,7 +66,7 @@ class Planner:
         elif not ends and self._over_quota(rule, now):
             limit = self._hourly_limit(rule.workspace)
             muted, outcome = f"quota: more than {limit} notifications of this rule in one hour", Outcome.QUOTA
-            again_at = (now // 3600 + 1) * 3600.0
+            again_at = _next_hour(now)
         planned, opening = self._notification(rule, audible or firings, now, muted, targets)
         who = {one.conn_id: one.not_before or now for one in planned.deliveries if not one.muted}
         moments = [one for one in (again_at, opening) if one is not None]
@@ -215,17 +215,31 @@ class Planner:
                 return silence
         return None
 
+    def used_up(self, rule: Rule, now: float) -> float | None:
+        """The next hour, where the quota of this one is used up."""
+        limit = self._hourly_limit(rule.workspace)
+        body = self._states.get(_quota_of(rule, now)) if limit else None
+        return _next_hour(now) if body is not None and body["count"] >= limit else None
+
     def _over_quota(self, rule: Rule, now: float) -> bool:
         """Count a notification; say whether it is one too many in this hour."""
         limit = self._hourly_limit(rule.workspace)
         if not limit:
             return False
-        hour = int(now // 3600)
-        place = Place(rule.workspace, rule.name, "quota", str(hour))
+        place = _quota_of(rule, now)
         body = self._states.get(place) or {"count": 0}
         body["count"] += 1
-        self._states.put(place, body, (hour + 1) * 3600.0)
+        self._states.put(place, body, _next_hour(now))
         return int(body["count"]) > limit
+
+
+def _next_hour(now: float) -> float:
+    return (now // 3600 + 1) * 3600.0
+
+
+def _quota_of(rule: Rule, now: float) -> Place:
+    """Where it is counted how many notifications the rule made in this hour."""
+    return Place(rule.workspace, rule.name, "quota", str(int(now // 3600)))
 
 
 def _is_grave_enough(rule: Rule, target: RuleTarget) -> bool:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from ml_event_provider.rules.engine import MemoryStates
 from ml_event_provider.rules.engine.output import Kind
 from ml_event_provider.rules.silences import Silence
 from tests.unit.rules.engine.driving import (
@@ -228,6 +229,11 @@ class TestWhatLastsIsToldWhenItMayBe:
         driver = under(RULE, limit=1).take(failed(1, 0), failed(2, 1, "b")).until(400)
         assert heard(driver.said) == [("fired", 0, ["target"]), ("fired", 360, ["target"])]
 
+    def test_each_in_its_hour_and_nothing_is_noted_meanwhile(self) -> None:
+        driver = under(RULE, limit=1).take(failed(1, 0), failed(2, 1, "b"), failed(3, 2, "c")).until(1000)
+        assert heard(driver.said) == [("fired", tick, ["target"]) for tick in (0, 360, 720)]
+        assert len(driver.said.planned) == 5
+
     def test_all_of_a_group_in_one(self) -> None:
         driver = under(RULE | {"group": {"wait": 10}}, silence(until=5))
         driver.take(failed(1, 0), failed(2, 0, "b"), failed(3, 1, "c"), succeeded(4, 3, "c")).until(20)
@@ -422,3 +428,39 @@ def test_what_lasts_is_told_to_everybody_in_the_end(
     for body in lives(driver).values():
         if body["open"] is not None:
             assert told.get(body["id"], set()) >= {one["conn_id"] for one in rule["targets"]}
+
+
+class TestStatesOfTheVersionBefore:
+    """Which knew of an alert only whether anybody had heard of it."""
+
+    def stored(self, told: Any, **more: Any) -> Driver:
+        driver = Driver(RULE | {"escalate": {"after": 20, "targets": "pager"}}, MemoryStates()).begin()
+        driver.take(failed(1, 0)).until(1)
+        ((place, body),) = driver.states.bodies.items()  # type: ignore[attr-defined]
+        for name in ("since", "newest", "steps", "told_at", "group", "look"):
+            body.pop(name)
+        driver.states.put(place, body | {"told": told, **more})
+        return driver
+
+    def test_an_alert_that_was_told_goes_on(self) -> None:
+        driver = self.stored(told=True)
+        driver.take(succeeded(2, 3))
+        assert heard(driver.said) == [("fired", 0, ["target"]), ("resolved", 3, ["target"])]
+
+    def test_so_does_one_that_was_escalated(self) -> None:
+        driver = self.stored(told=True, escalated=1)
+        driver.take(succeeded(2, 3))
+        assert heard(driver.said)[1:] == [("resolved", 3, ["target"]), ("resolved", 3, ["pager"])]
+
+    def test_one_of_which_nobody_heard_ends_in_silence(self) -> None:
+        driver = self.stored(told=False)
+        driver.take(succeeded(2, 3))
+        assert heard(driver.said) == [("fired", 0, ["target"])]
+
+    def test_what_waits_in_a_group_is_told(self) -> None:
+        driver = Driver(RULE | {"group": {"wait": 100}}, MemoryStates()).begin()
+        driver.take(failed(1, 0), succeeded(2, 1)).until(2)
+        (body,) = [body for place, body in driver.states.bodies.items() if place.role == "group"]  # type: ignore[attr-defined]
+        body["waiting"] = [one[:7] for one in body["waiting"]]
+        driver.crash()
+        assert [kind for kind, _, _ in heard(driver.until(20).said)] == ["fired", "resolved"]

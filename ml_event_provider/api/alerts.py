@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from anyio import to_thread
 from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field
 
 from ml_event_provider.api import authority
+from ml_event_provider.api.body import BodyDep, parsed
 from ml_event_provider.api.security import Caller, CallerDep
 from ml_event_provider.dispatch import alerts
 from ml_event_provider.dispatch.rules import Rules
@@ -22,6 +24,15 @@ if TYPE_CHECKING:
     from ml_event_provider.store.states import OpenAlert
 
 router = APIRouter(prefix="/v1/alerts")
+
+
+class Why(BaseModel):
+    """What may be said with it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str = Field("", max_length=alerts.MOST_REASON)
+
 
 #: Compiled again when rules change; read under the lock that whoever handles an alert holds.
 _rules = Rules()
@@ -46,27 +57,28 @@ def _found(who: Caller, *, workspace: str, rule: str, limit: int) -> list[OpenAl
 
 
 @router.post("/{alert_id}/acknowledge")
-async def acknowledge(alert_id: str, who: CallerDep) -> dict[str, Any]:
-    """Look after an alert in the caller's name: no repetition, no escalation."""
-    return await to_thread.run_sync(_handle, alerts.acknowledge, alert_id, who)
+async def acknowledge(alert_id: str, who: CallerDep, body: BodyDep) -> dict[str, Any]:
+    """Look after an alert in the caller's name: no repetition, no escalation. Who was first stays noted."""
+    return await to_thread.run_sync(_handle, alerts.acknowledge, alert_id, who, body)
 
 
 @router.post("/{alert_id}/resolve")
-async def resolve(alert_id: str, who: CallerDep) -> dict[str, Any]:
+async def resolve(alert_id: str, who: CallerDep, body: BodyDep) -> dict[str, Any]:
     """End an alert in the caller's name."""
-    return await to_thread.run_sync(_handle, alerts.resolve, alert_id, who)
+    return await to_thread.run_sync(_handle, alerts.resolve, alert_id, who, body)
 
 
-def _handle(change: Callable[..., alerts.Handled], alert_id: str, who: Caller) -> dict[str, Any]:
+def _handle(change: Callable[..., alerts.Handled], alert_id: str, who: Caller, body: bytes) -> dict[str, Any]:
+    reason = parsed(Why, body).reason if body else ""
     seen = authority.sight(who)
     with transaction() as connection:
         alert = states.open_alert(connection, alert_id, sight=seen)
     authority.manage(who, alert.workspace)
-    return _handled(change(alert_id, who=who.name, rules=_rules))
+    return _handled(change(alert_id, who=who.name, reason=reason, rules=_rules))
 
 
 def _handled(handled: alerts.Handled) -> dict[str, Any]:
-    return {**_shown(handled.alert), "lasts": handled.lasts}
+    return {**_shown(handled.alert), "lasts": handled.lasts, "first": handled.first}
 
 
 def _shown(alert: OpenAlert) -> dict[str, Any]:

@@ -34,13 +34,18 @@ def list_alerts(args: Any) -> None:
 @command
 def acknowledge(args: Any) -> None:
     """Look after an alert."""
-    _say("acknowledged", alerts.acknowledge(args.id, who=person(args.by)))
+    handled = alerts.acknowledge(args.id, who=person(args.by), reason=args.reason or "")
+    if not handled.first and handled.alert.acknowledged:
+        first = handled.alert.acknowledged
+        why = f": {first['reason']}" if first.get("reason") else ""
+        print(f"{first['by']} looks after it since {first['at'][:19]}{why}")
+    _say("acknowledged", handled)
 
 
 @command
 def resolve(args: Any) -> None:
     """End an alert."""
-    _say("resolved", alerts.resolve(args.id, who=person(args.by)))
+    _say("resolved", alerts.resolve(args.id, who=person(args.by), reason=args.reason or ""))
 
 
 def _say(what: str, handled: alerts.Handled) -> None:

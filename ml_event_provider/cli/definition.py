@@ -154,6 +154,7 @@ RULES = (
 )
 
 BY = one("--by", help="who does it (default: the user of the operating system)")
+WHY = one("--reason", help="why, for those who look at the alert")
 ALERT = Arg(("id",), help="the alert's id")
 
 ALERTS = (
@@ -167,9 +168,11 @@ ALERTS = (
         name="ack",
         help="look after an alert: it is not repeated or escalated any more",
         func=_do("alerts", "acknowledge"),
-        args=(ALERT, BY),
+        args=(ALERT, BY, WHY),
     ),
-    ActionCommand(name="resolve", help="say that an alert is over", func=_do("alerts", "resolve"), args=(ALERT, BY)),
+    ActionCommand(
+        name="resolve", help="say that an alert is over", func=_do("alerts", "resolve"), args=(ALERT, BY, WHY)
+    ),
 )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ml_event_provider.dispatch.batch import Batch
 from ml_event_provider.dispatch.rules import Rules
 from ml_event_provider.rules.engine import Engine, Place
 from ml_event_provider.store import cursors, states
 from ml_event_provider.store.engine import database_now, transaction
+from ml_event_provider.store.one_by_one import storable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,28 +19,45 @@ if TYPE_CHECKING:
     from ml_event_provider.store.states import OpenAlert
 
 
+#: How much of a reason is kept, in characters.
+MOST_REASON: Final = 1000
+
+
 class Handled(NamedTuple):
-    """An alert as somebody left it, and whether it still lasts."""
+    """An alert as somebody left it, whether it still lasts, and whether nobody had looked after it before."""
 
     alert: OpenAlert
     lasts: bool
+    first: bool = True
 
 
 def acknowledge(
-    alert_id: str, *, who: str, rules: Rules | None = None, now: Callable[[Any], datetime] = database_now
+    alert_id: str,
+    *,
+    who: str,
+    reason: str = "",
+    rules: Rules | None = None,
+    now: Callable[[Any], datetime] = database_now,
 ) -> Handled:
     """Somebody looks after an alert: it is not repeated and not escalated any more.
 
-    One that nothing else ends is over with that. It waits while a dispatcher matches.
+    One that nothing else ends is over with that. Where somebody does so already, that stays noted. It waits while a
+    dispatcher matches.
 
+    :param reason: what is to be said of it, at most 1,000 characters of it.
     :param rules: kept by callers that do this often, so that rules are compiled only when they changed.
     :raises NotFound: if no open alert has the id.
     """
-    return _handle(Engine.acknowledge, alert_id, who, rules, now)
+    return _handle(Engine.acknowledge, alert_id, who, reason, rules, now)
 
 
 def resolve(
-    alert_id: str, *, who: str, rules: Rules | None = None, now: Callable[[Any], datetime] = database_now
+    alert_id: str,
+    *,
+    who: str,
+    reason: str = "",
+    rules: Rules | None = None,
+    now: Callable[[Any], datetime] = database_now,
 ) -> Handled:
     """Somebody says that an alert is over; who was told of it is told that, if the rule says so.
 
@@ -47,13 +65,14 @@ def resolve(
 
     :raises NotFound: if no open alert has the id.
     """
-    return _handle(Engine.resolve, alert_id, who, rules, now)
+    return _handle(Engine.resolve, alert_id, who, reason, rules, now)
 
 
 def _handle(
-    change: Callable[[Engine, Place, str, float], bool],
+    change: Callable[[Engine, Place, str, float, str], bool],
     alert_id: str,
     who: str,
+    reason: str,
     rules: Rules | None,
     now: Callable[[Any], datetime],
 ) -> Handled:
@@ -66,10 +85,14 @@ def _handle(
         alert = states.open_alert(connection, alert_id)
         place = Place(alert.workspace, alert.rule, "alert", alert.key)
         batch = Batch(connection, workspace, rules.of(connection, workspace), moment)
-        if not change(batch.engine, place, who, moment.timestamp()):
+        reason = storable(reason)[:MOST_REASON]
+        if not change(batch.engine, place, who, moment.timestamp(), reason):
             # Its rule was deleted, switched off or changed: nothing else will ever end it.
             batch.memory.put(place, None)
         batch.write()
         body = batch.memory.get(place)
-    seen = {"by": who, "at": moment.astimezone(UTC).isoformat()}
-    return Handled(alert._replace(acknowledged=seen), lasts=body is not None and body["open"] is not None)
+    said = {"by": who, "at": moment.astimezone(UTC).isoformat()} | ({"reason": reason} if reason else {})
+    lasts = body is not None and body["open"] is not None
+    # Who was first is who looks after it.
+    seen = alert.acknowledged or said
+    return Handled(alert._replace(acknowledged=seen), lasts=lasts, first=alert.acknowledged is None)

@@ -114,6 +114,37 @@ def test_an_acknowledged_alert_is_not_repeated_or_escalated_and_still_resolves()
     assert told() == [("runs", "fired"), ("runs", "resolved")]
 
 
+def test_a_second_one_who_acknowledges_learns_who_was_first(ml_events: Command, client: TestClient) -> None:
+    alert = begun(resolve=True)
+    said = ml_events("alerts", "ack", alert.id, "--by", "ada", "--reason", "I restart it")
+    assert "looks after it" not in said.out
+    said = ml_events("alerts", "ack", alert.id, "--by", "bob", "--reason", "so do I")
+    assert "ada looks after it since " in said.out
+    assert said.out.splitlines()[0].endswith(": I restart it")
+    answer = client.post(
+        f"/ml-events/v1/alerts/{alert.id}/acknowledge", headers=user("Admin"), json={"reason": "I, too"}
+    )
+    assert answer.status_code == 200
+    assert (answer.json()["acknowledged"]["by"], answer.json()["first"]) == ("ada", False)
+    (seen,) = opened()
+    assert seen.acknowledged is not None
+    assert (seen.acknowledged["by"], seen.acknowledged["reason"]) == ("ada", "I restart it")
+
+
+def test_whoever_heard_of_an_alert_hears_why_somebody_ended_it(client: TestClient) -> None:
+    alert = begun(resolve=True)
+    path = f"/ml-events/v1/alerts/{alert.id}/resolve"
+    assert client.post(path, headers=user("Admin"), json={"reason": 1}).status_code == 400
+    assert client.post(path, headers=user("Admin"), json={"because": "x"}).status_code == 400
+    odd = user("Admin") | {"Content-Type": "application/json"}
+    assert client.post(path, headers=odd, content=b'{"reason": "known \\ud83d"}').status_code == 400
+    answer = client.post(path, headers=odd, content=b'{"reason": "known\\u0000"}')
+    assert answer.status_code == 200, answer.text
+    with transaction() as connection:
+        contexts = connection.execute(select(schema.notification.c.context)).scalars().all()
+    assert any("resolved by admin: known" in (one or "") for one in contexts)
+
+
 def test_the_next_alert_of_the_same_key_is_unacknowledged() -> None:
     alert = begun(**REMINDED)
     alerts.acknowledge(alert.id, who="ada", now=lambda _: at(5))

@@ -199,16 +199,17 @@ class Engine:
         waits = rule.condition is not None and rule.condition.absence is not None
         return not waits or body["memory"]["last"] is not None or place.key in rule.expected
 
-    def acknowledge(self, place: Place, who: str, now: float) -> bool:
+    def acknowledge(self, place: Place, who: str, now: float, reason: str = "") -> bool:
         """Somebody looks after an alert: no repetition, no escalation. Say whether it was open.
 
-        Only this alert changes, as it stands: what is due and what arrived is not overtaken, but comes after.
+        Who was first stays noted. Only this alert changes, as it stands: what is due and what arrived is not overtaken,
+        but comes after.
         """
-        return self._change(place, who, now, ends=False)
+        return self._change(place, who, now, reason, ends=False)
 
-    def resolve(self, place: Place, who: str, now: float) -> bool:
+    def resolve(self, place: Place, who: str, now: float, reason: str = "") -> bool:
         """Somebody says that an alert is over, as it stands. Say whether it was open."""
-        return self._change(place, who, now, ends=True)
+        return self._change(place, who, now, reason, ends=True)
 
     def note_rule(self, place: Place, now: float) -> None:
         """Note what a changed rule means for an alert that lasts: it goes on where it means the same, else it ends.
@@ -250,15 +251,18 @@ class Engine:
         found = self._rules.find(document).roles.get((place.workspace, place.rule), set())
         return "hit" in found and key_of(document, rule.by) == place.key
 
-    def _change(self, place: Place, who: str, now: float, *, ends: bool) -> bool:
+    def _change(self, place: Place, who: str, now: float, reason: str, *, ends: bool) -> bool:
         rule = self._rules.get(place.workspace, place.rule)
         body = self._states.get(place)
         if rule is None or body is None or body["form"] != rule.form or body["open"] is None:
             return False
         self.clock = max(self.clock, now)
         body = alerts.read(rule, body)
-        body["ack"] = {"by": who, "at": shown(now)}
+        said = {"by": who, "at": shown(now)} | ({"reason": reason} if reason else {})
+        body["ack"] = body.get("ack") or said
         if ends or not rule.ends:
+            why = f"resolved by {who}" + (f": {reason}" if reason else "")
+            body["facts"] = {**(body.get("facts") or {}), "why": why}
             # What fires next is a new alert.
             self._keeper.end(rule, place, body, None, self.clock, upto=body["newest"])
         # What it was due for still comes at its time.

@@ -177,8 +177,7 @@ class Rule(Matcher):
     @cached_property
     def form(self) -> str:
         """Names what an alert's memory depends on: a rule whose form changes begins anew."""
-        # Keys that are expected may be added without the others beginning anew.
-        without = {"condition": {"absence": {"expect"}}}
+        without = {} if self.condition is None else {"condition": self.condition.formless}
         chosen = self.model_dump_json(include={"by", "condition"}, exclude=without, by_alias=True)
         return sha256(chosen.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import Field, model_validator
 
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from ml_event_provider.rules.matcher import Matcher
 
 __all__ = ["Condition", "Memory", "Observation", "Tracked", "Verdict"]
+
+
+#: Fields, and conditions, that came after rules' states were first kept.
+_LATER: Final = {"metric_change": {"aggregate"}, "statistic": {"timezone", "against"}}
+_LATER_CONDITIONS: Final[frozenset[str]] = frozenset()
 
 
 class Condition(Part):
@@ -60,10 +65,27 @@ class Condition(Part):
         return getattr(self.tracked, "value", None) or getattr(self.tracked, "distinct", None)
 
     @cached_property
-    def lateness(self) -> float | None:
-        """How many seconds late an event may come and still count, where the condition asks that."""
-        found = getattr(self.tracked, "lateness", None)
-        return None if found is None else float(found.total_seconds())
+    def formless(self) -> dict[str, Any]:
+        """What a key's memory does not depend on, to be left out of a rule's form.
+
+        Keys that are expected may be added without the others beginning anew. A field that came later than states were
+        first kept says by its default what was meant without it.
+        """
+        found: dict[str, Any] = {"absence": {"expect"}} if self.absence else {}
+        for kind, later in _LATER.items():
+            part: Part | None = getattr(self, kind)
+            if part is not None:
+                fields = type(part).model_fields
+                found[kind] = {field for field in later if getattr(part, field) == fields[field].default}
+        return found | dict.fromkeys(_LATER_CONDITIONS - {self.kind}, True)
+
+    def too_late(self, time: float, now: float) -> float | None:
+        """How many seconds after its own time an event would have counted, where it comes too late by ``now``."""
+        if self.statistic is not None:
+            return self.statistic.too_late(time, now)
+        lateness = getattr(self.tracked, "lateness", None)
+        allowed = None if lateness is None else float(lateness.total_seconds())
+        return allowed if allowed is not None and now - time > allowed else None
 
     @property
     def others(self) -> dict[str, Matcher]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import insort
+from fractions import Fraction
 from math import fsum, inf, isfinite, sqrt
 from typing import Annotated, Any, Literal
 
@@ -15,6 +16,7 @@ Comparison = Literal[">", ">=", "<", "<=", "=", "!="]
 Window = Annotated[int, Field(ge=1, le=10_000)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Direction = Literal["increase", "decrease", "any"]
+Aggregate = Literal["average", "min", "max", "last"]
 
 VALUE = "data.value"
 #: The largest number reckoned with, in place of any that is larger: squares and sums of many stay finite.
@@ -52,6 +54,41 @@ def number(value: Any) -> float | None:
 def mean(values: list[float]) -> float:
     """The arithmetic mean; exact sums, so that the order of the values changes nothing."""
     return fsum(values) / len(values)
+
+
+def taken(aggregate: Aggregate, values: list[float]) -> float:
+    """What an aggregate takes of values, the oldest first."""
+    match aggregate:
+        case "average":
+            return mean(values)
+        case "min":
+            return min(values)
+        case "max":
+            return max(values)
+        case "last":
+            return values[-1]
+
+
+def changed(before: float, after: float, compare: Literal["relative", "absolute"]) -> float:
+    """The change as it is, or as a share of what was before; from nothing, any such change is endless.
+
+    It is that of the decimal numbers as they are written: from 1.1 to 1.2 it is 0.1.
+    """
+    change = Fraction(repr(after)) - Fraction(repr(before))
+    endless = inf if change > 0 else -inf
+    if compare == "relative" and change:
+        if not before:
+            return endless
+        change /= abs(Fraction(repr(before)))
+    try:
+        return float(change)
+    except OverflowError:
+        return endless
+
+
+def directed(change: float, direction: Direction) -> float:
+    """How large a change is in a direction: below 0 where it goes the other way."""
+    return {"increase": change, "decrease": -change, "any": abs(change)}[direction]
 
 
 class _Logged(Part):
@@ -94,7 +131,7 @@ class MetricThreshold(_Logged):
     """The average, smallest, largest or last of the newest logged values against a limit."""
 
     window: Window = Field(1, description="How many logged values.")
-    aggregate: Literal["average", "min", "max", "last"] = Field("average", description="What is taken of them.")
+    aggregate: Aggregate = Field("average", description="What is taken of them.")
     comparison: Comparison = Field(description="How it must stand to the threshold.")
     threshold: Finite = Field(description="The limit.")
 
@@ -105,25 +142,18 @@ class MetricThreshold(_Logged):
 
     def holds(self, values: list[float]) -> tuple[bool, dict[str, Any]]:
         """Compare."""
-        match self.aggregate:
-            case "average":
-                found = mean(values)
-            case "min":
-                found = min(values)
-            case "max":
-                found = max(values)
-            case "last":
-                found = values[-1]
+        found = taken(self.aggregate, values)
         return compares(found, self.comparison, self.threshold), {self.aggregate: found, "threshold": self.threshold}
 
 
 class MetricChange(_Logged):
-    """The average of the newest logged values against the average of those before them."""
+    """The average, smallest, largest or last of the newest logged values against that of those before them."""
 
     window: Window = Field(1, description="How many logged values.")
     previous: Window | None = Field(None, description="How many values before them; by default as many.")
+    aggregate: Aggregate = Field("average", description="What is taken of both.")
     compare: Literal["relative", "absolute"] = Field(
-        "relative", description="The change as a share of the former average (0.1 is 10 %), or as it is."
+        "relative", description="The change as a share of the former value (0.1 is 10 %), or as it is."
     )
     direction: Direction = Field("any", description="Which change counts.")
     threshold: Annotated[Finite, Field(ge=0)] = Field(description="How large the change must be at least.")
@@ -134,13 +164,10 @@ class MetricChange(_Logged):
         return self.window + (self.previous or self.window)
 
     def holds(self, values: list[float]) -> tuple[bool, dict[str, Any]]:
-        """Compare. From an average of nothing, any relative change is endless."""
-        before, after = mean(values[: -self.window]), mean(values[-self.window :])
-        change = after - before
-        if self.compare == "relative" and change:
-            change = change / abs(before) if before else (inf if change > 0 else -inf)
-        size = {"increase": change, "decrease": -change, "any": abs(change)}[self.direction]
-        moved = change != 0 and size >= self.threshold
+        """Compare."""
+        before, after = (taken(self.aggregate, some) for some in (values[: -self.window], values[-self.window :]))
+        change = changed(before, after, self.compare)
+        moved = change != 0 and directed(change, self.direction) >= self.threshold
         shown: float | str = change if isfinite(change) else str(change)
         return moved, {"change": shown, "before": before, "after": after, "threshold": self.threshold}
 
@@ -164,6 +191,6 @@ class MetricZScore(_Logged):
         deviation = sqrt(mean([(value - middle) ** 2 for value in past]))
         away = last - middle
         score = away / deviation if deviation else (0.0 if not away else inf if away > 0 else -inf)
-        size = {"increase": score, "decrease": -score, "any": abs(score)}[self.direction]
+        size = directed(score, self.direction)
         shown: float | str = score if isfinite(score) else str(score)
         return size >= self.threshold, {"zscore": shown, "mean": middle, "deviation": deviation, "last": last}

@@ -315,9 +315,9 @@ class Engine:
         condition = rule.condition
         if condition is None or firing.seq is None:
             return True
-        lateness = condition.lateness
-        if lateness is not None and self.clock - firing.time > lateness:
-            facts = {"seconds_late": self.clock - firing.time, "allowed": lateness}
+        allowed = condition.too_late(firing.time, self.clock)
+        if allowed is not None:
+            facts = {"seconds_late": self.clock - firing.time, "allowed": allowed}
             self._outlet.decide(rule, firing.seq, firing.key, Outcome.TOO_LATE, facts, self.clock)
             return False
         if firing.time <= body.get("floor", float("-inf")):

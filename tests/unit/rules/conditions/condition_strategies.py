@@ -87,9 +87,7 @@ class Case:
             while waiting and waiting[0][1].at == now:
                 seq, step = waiting.pop(0)
                 time = min(step.time, now)
-                if step.role == "break" and step.key not in watched:
-                    continue
-                if self.lateness is not None and now - time > self.lateness:
+                if self.model(now, self.options).too_late(time, now):
                     too_late.append(seq)
                     continue
                 model = watched.setdefault(step.key, self.model(now, self.options))
@@ -173,6 +171,7 @@ def metric_changes(draw: st.DrawFn) -> Case:
     options = {
         "window": draw(st.sampled_from([1, 2, 4])),
         "previous": draw(st.sampled_from([1, 2, 4])),
+        "aggregate": draw(st.sampled_from(["average", "min", "max", "last"])),
         "compare": draw(st.sampled_from(["relative", "absolute"])),
         "direction": draw(directions),
         "threshold": draw(st.sampled_from([0.0, 0.5, 1.0, 2.0])),
@@ -191,15 +190,23 @@ def metric_zscores(draw: st.DrawFn) -> Case:
 
 
 @st.composite
-def statistics(draw: st.DrawFn) -> Case:
+def statistics(draw: st.DrawFn, *, against: bool = False) -> Case:
+    # Changes between whole numbers are exact, and so no limit is met by rounding.
+    names = ["max", "min", "sum"] if against else ["average", "max", "min", "sum", "variance"]
     options = {
-        "filter": draw(st.sampled_from(["average", "max", "min", "sum", "variance"])),
+        "filter": draw(st.sampled_from(names)),
         "period": draw(ticks(1, 6)),
         "comparison": draw(comparisons),
         "threshold": draw(st.integers(-2, 4)),
         "count": draw(st.integers(1, 3)),
         "wait": draw(ticks(0, 7)),
     }
+    if against:
+        options["against"] = {
+            "periods": draw(st.integers(1, 3)),
+            "compare": draw(st.sampled_from(["relative", "absolute"])),
+            "direction": draw(directions),
+        }
     return Case({"statistic": seconds(options, "period", "wait")}, SlowStatistic, options)
 
 
@@ -214,6 +221,7 @@ CASES = {
     "metric change": metric_changes(),
     "metric z-score": metric_zscores(),
     "statistic": statistics(),
+    "statistic against an earlier one": statistics(against=True),
 }
 
 #: An event: ticks since the one before it, how late it is, whose it is, whether it is of the other kind, its value.

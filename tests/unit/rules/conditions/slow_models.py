@@ -37,6 +37,10 @@ class Slow:
         """Whether it holds (``None``: no verdict), and what is told for the first time."""
         raise NotImplementedError
 
+    def too_late(self, time: int, now: int) -> bool:
+        """Whether what happened then counts no more."""
+        return now - time > self.options.get("lateness", now - time)
+
     def edge(self, active: bool, about: int | None) -> tuple[bool, list[int | None]]:
         """Tell when it becomes true."""
         fired = [about] if active and not self.told else []
@@ -176,7 +180,8 @@ class SlowMetricChange(SlowLogged):
         if newest is None:
             return None, []
         values = [one.value for one in newest]
-        before, after = average(values[:previous]), average(values[previous:])
+        take = {"average": average, "min": min, "max": max, "last": lambda some: some[-1]}[self.options["aggregate"]]
+        before, after = take(values[:previous]), take(values[previous:])
         change = after - before
         limit = Fraction(self.options["threshold"])
         if self.options["compare"] == "relative":
@@ -203,28 +208,52 @@ class SlowMetricZScore(SlowLogged):
 
 
 class SlowStatistic(Slow):
-    def judge(self, now: int) -> tuple[bool | None, list[int | None]]:
+    def too_late(self, time: int, now: int) -> bool:
+        """Its period was judged."""
         length = self.options["period"]
-        current = (now - self.options["wait"]) // length
-        # In the order of arrival: told of is the event that came last.
-        periods = [
-            [one for one in self.seen if type(one.value) is int and one.time // length == number]
-            for number in range(current - self.options["count"], current)
-        ]
-        if not periods[-1]:
-            return None, []
-        active = all(period and self._holds([one.value for one in period]) for period in periods)
-        return self.edge(active, periods[-1][-1].seq)
+        return (time // length + 1) * length + self.options["wait"] <= now
 
-    def _holds(self, values: list[int]) -> bool:
-        found = {
+    def judge(self, now: int) -> tuple[bool | None, list[int | None]]:
+        current = (now - self.options["wait"]) // self.options["period"]
+        row = [self._size(number) for number in range(current - self.options["count"], current)]
+        holds = COMPARISONS[self.options["comparison"]]
+        if row[-1] is None:
+            return None, []
+        if not all(holds(size, self.options["threshold"]) for size in row if size is not None):
+            return self.edge(False, None)
+        if None in row:
+            return None, []
+        # In the order of arrival: told of is the event that came last.
+        return self.edge(True, self._values(current - 1)[-1].seq)
+
+    def _values(self, number: int) -> list[Seen]:
+        length = self.options["period"]
+        return [one for one in self.seen if type(one.value) is int and one.time // length == number]
+
+    def _size(self, number: int) -> Any:
+        found = self._statistic(number)
+        against = self.options.get("against")
+        if against is None or found is None:
+            return found
+        before = self._statistic(number - against["periods"])
+        if before is None:
+            return None
+        change = found - before
+        if against["compare"] == "relative" and change:
+            change = Fraction(change, abs(before)) if before else float("inf") * change
+        return {"increase": change, "decrease": -change, "any": abs(change)}[against["direction"]]
+
+    def _statistic(self, number: int) -> Any:
+        values = [one.value for one in self._values(number)]
+        if not values:
+            return None
+        return {
             "average": average(values),
             "min": min(values),
             "max": max(values),
             "sum": sum(values),
             "variance": variance(values),
         }[self.options["filter"]]
-        return COMPARISONS[self.options["comparison"]](found, self.options["threshold"])
 
 
 def average(values: list[int]) -> Fraction:

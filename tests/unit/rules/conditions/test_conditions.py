@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from ml_event_provider.rules.conditions import Condition, Memory, Observation, Verdict, sequence, threshold
 from ml_event_provider.rules.engine import MemoryStates, Place
+from ml_event_provider.rules.model import Rule
 from tests.unit.rules.engine.driving import FAILED, START, SUCCESS, Driver, arrival, at, run, tick_of
 
 RULE = {"name": "rule", "on": FAILED, "by": "data.key", "resolve": True, "targets": "target"}
@@ -90,6 +92,13 @@ def test_what_is_too_late_says_how_late() -> None:
             [hit(1, 0), hit(2, 1), hit(3, 2), hit(4, 3), undo(5, 4, late=2.5)],
             [("fired", 1, (2,))],
             id="a late break parts a row that was told",
+        ),
+        pytest.param([undo(1, 5), hit(2, 6, late=2), hit(3, 7)], [], id="an early break parts a late event"),
+        pytest.param(
+            [undo(1, 5), hit(2, 6), hit(3, 7)], [("fired", 7, (3,))], id="an early break breaks nothing after it"
+        ),
+        pytest.param(
+            [hit(1, 5), hit(2, 6), undo(3, 7, late=4)], [("fired", 6, (2,))], id="an older break does not end a row"
         ),
         pytest.param(
             [hit(1, 0), hit(2, 0), undo(3, 0), hit(4, 0)],
@@ -310,6 +319,21 @@ def test_no_number_is_too_large_to_reckon_with(condition: dict[str, Any], larges
         pytest.param({"wait": 30}, {1: [5]}, [("fired", 5, (0,))], id="the wait counts"),
         pytest.param({"count": 2}, {1: [5], 5: [5]}, [], id="not in a row"),
         pytest.param({"count": 2}, {1: [5], 2: [5]}, [("fired", 6, (1,))], id="in a row"),
+        pytest.param(
+            {"count": 2},
+            {1: [5], 2: [5], 7: [5], 9: [1]},
+            [("fired", 6, (1,)), ("resolved", 12, (1,))],
+            id="a period without values in a row ends no alert",
+        ),
+        pytest.param(
+            {"count": 2}, {1: [5], 5: [5], 7: [5]}, [("fired", 10, (2,))], id="a period without values is in no row"
+        ),
+        pytest.param(
+            {"count": 2},
+            {1: [5], 2: [5], 5: [1]},
+            [("fired", 6, (1,)), ("resolved", 8, (1,))],
+            id="a period with values ends it",
+        ),
         pytest.param({"filter": "sum"}, {1: [2], 0: [2]}, [("fired", 4, (1,))], id="all values of the period"),
         pytest.param({"filter": "variance", "threshold": 1}, {0: [1, 5]}, [("fired", 4, (1,))], id="variance"),
     ],
@@ -319,6 +343,86 @@ def test_a_statistic_of_each_period(parts: dict[str, Any], values: dict[int, lis
     flat = [(tick, value) for tick in sorted(values) for value in values[tick]]
     arrivals = [hit(seq, tick, value) for seq, (tick, value) in enumerate(flat)]
     assert told({"statistic": statistic}, arrivals) == expected
+
+
+@pytest.mark.parametrize(
+    ("late", "expected"),
+    [
+        pytest.param(hit(2, 3.9, 1, late=2), [], id="within the wait it counts"),
+        pytest.param(hit(2, 4, 1, late=3), [("fired", 4, (1,))], id="when its period is judged it is too late"),
+        pytest.param(hit(2, 5, 1, late=4), [("fired", 4, (1,))], id="after that, too"),
+    ],
+)
+def test_a_period_is_judged_once(late: Any, expected: list[Any]) -> None:
+    condition = {"statistic": {"filter": "min", "period": 20, "comparison": ">", "threshold": 3, "wait": 20}}
+    said = run(RULE | {"condition": condition}, [hit(1, 1, 5), late], 20)
+    assert said.kinds() == expected
+    assert [one.seq for one in said.decisions if one.outcome == "too late"] == ([2] if expected else [])
+
+
+def test_a_late_value_for_a_period_without_values_changes_nothing() -> None:
+    condition = {"statistic": {"filter": "max", "period": 20, "comparison": ">", "threshold": 3, "wait": 0, "count": 2}}
+    said = run(RULE | {"condition": condition}, [hit(1, 1, 5), hit(2, 4, 5), hit(3, 4.5, 5, late=2)], 20)
+    assert said.kinds() == []
+    (decision,) = [one for one in said.decisions if one.outcome == "too late"]
+    assert (decision.seq, decision.facts) == (3, {"seconds_late": 20.0, "allowed": 15.0})
+
+
+def test_a_statistic_of_days_goes_by_the_clock_of_its_zone() -> None:
+    statistic = {"filter": "sum", "period": "1d", "comparison": ">=", "threshold": 3, "wait": 0}
+    arrivals = [hit(1, 0, 2), hit(2, 22 * 360, 2), hit(3, 23.5 * 360, 1)]
+    assert told({"statistic": statistic}, arrivals, 48 * 360) == [("fired", 24 * 360, (3,))]
+    # In Berlin the first of January ends at 23 h in UTC.
+    zoned = statistic | {"timezone": "Europe/Berlin", "threshold": 4}
+    assert told({"statistic": zoned}, arrivals, 48 * 360) == [("fired", 23 * 360, (2,)), ("resolved", 47 * 360, (2,))]
+
+
+def test_a_statistic_of_180_periods_against_those_of_a_month_before_is_kept_in_little_room() -> None:
+    statistic = {
+        "filter": "sum",
+        "period": 10,
+        "comparison": ">=",
+        "threshold": 0.1,
+        "wait": 0,
+        "count": 180,
+        "against": {"periods": 744, "direction": "increase"},
+    }
+    states = MemoryStates()
+    driver = Driver(RULE | {"condition": {"statistic": statistic}}, states).begin()
+    # 1.2 is a tenth and more above 1.09, and so from the 744th on.
+    driver.take(*(hit(seq, seq, 1.09 if seq < 744 else 1.2) for seq in range(1300)))
+    assert driver.said.kinds() == [("fired", 744 + 180, (744 + 179,))]
+    (body,) = states.bodies.values()
+    assert len(body["memory"]["periods"]) <= 744 + 180 + 1
+    assert len(json.dumps(body)) < 60_000
+
+
+@pytest.mark.parametrize(
+    ("compare", "direction", "limit", "values", "fires"),
+    [
+        ("relative", "increase", 0.2, [1.0, 1.2], True),
+        ("relative", "increase", 0.2, [1.2, 1.0], False),
+        ("relative", "decrease", 0.1, [1.0, 0.9], True),
+        ("relative", "any", 0.1, [1.1, 1.21], True),
+        ("relative", "any", 1e9, [0, 1], True),
+        ("relative", "any", 0, [0, 0], True),
+        ("absolute", "increase", 0.1, [1.1, 1.2], True),
+        ("absolute", "decrease", 0.05, [0.93, 0.88], True),
+        ("absolute", "decrease", 0.06, [0.93, 0.88], False),
+    ],
+)
+def test_a_period_against_the_one_before(
+    compare: str, direction: str, limit: float, values: list[float], fires: bool
+) -> None:
+    against = {"compare": compare, "direction": direction}
+    statistic = {"filter": "max", "period": 10, "comparison": ">=", "threshold": limit, "wait": 0, "against": against}
+    said = run(
+        RULE | {"condition": {"statistic": statistic}}, [hit(seq, seq, one) for seq, one in enumerate(values)], 9
+    )
+    assert said.kinds() == ([("fired", 2, (1,))] if fires else [])
+    for one in said.planned:
+        json.dumps(one.facts, allow_nan=False)
+        assert (one.facts["max"], one.facts["before"]) == (values[1], values[0])
 
 
 @pytest.mark.parametrize("period", ["1.1s", "1.3s", "7.7s", "13.37s", "0.9m"])
@@ -530,6 +634,31 @@ def test_a_statistic_is_that_of_all_values(values: list[float]) -> None:
         # A number as it is written and its nearest binary fraction differ in the last bit of the largest.
         room = largest**2 if name == "variance" else largest
         assert statistic(name, values).facts[name] == pytest.approx(float(found), rel=1e-9, abs=room * 1e-14)
+
+
+FORMS = json.loads(Path(__file__).with_name("forms.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("condition", FORMS, ids=lambda one: next(iter(one["condition"])))
+def test_what_is_remembered_goes_on_where_a_condition_means_what_it_meant(condition: dict[str, Any]) -> None:
+    rule = {"name": "r", "on": FAILED, "by": "data.key", "targets": "t", "condition": condition["condition"]}
+    assert Rule.model_validate(rule).form == condition["form"]
+
+
+@pytest.mark.parametrize(
+    ("condition", "part"),
+    [
+        ({"statistic": {"filter": "max", "period": "1d", "comparison": ">", "threshold": 3}}, {"timezone": "UTC"}),
+        ({"statistic": {"filter": "max", "period": "1d", "comparison": ">", "threshold": 3}}, {"against": {}}),
+        ({"metric_change": {"threshold": 0.5}}, {"aggregate": "max"}),
+    ],
+)
+def test_what_is_remembered_begins_anew_where_it_means_something_else(
+    condition: dict[str, Any], part: dict[str, Any]
+) -> None:
+    ((kind, options),) = condition.items()
+    one, other = (Rule.model_validate(RULE | {"condition": {kind: form}}) for form in (options, options | part))
+    assert one.form != other.form
 
 
 def test_memory_stays_small() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
@@ -30,7 +31,7 @@ from ml_event_provider.rules.resources import key_from, opposite
 from ml_event_provider.rules.scope import Scope
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from ml_event_provider.rules.scope import ResourceGroup
 
@@ -69,6 +70,16 @@ class Escalation(Part):
 
     after: PositiveDuration = Field(description="How long after the alert began.")
     targets: Targets = Field(min_length=1, max_length=MAX_TARGETS, description="Where it goes then.")
+
+
+def names_of(targets: Sequence[RuleTarget]) -> list[str]:
+    """What tells targets apart: their connections; where one stands again, with a number, as ``"mail 2"``."""
+    seen: Counter[str] = Counter()
+    found: list[str] = []
+    for one in targets:
+        seen[one.conn_id] += 1
+        found.append(one.conn_id if seen[one.conn_id] == 1 else f"{one.conn_id} {seen[one.conn_id]}")
+    return found
 
 
 def _resolve(value: Any) -> Any:

@@ -6,10 +6,11 @@ times of its first and newest event), ``seq`` (that one's place), ``facts``, ``m
 ``floor`` (what is not newer was ended with an alert), ``ack`` (who looks after it, and when), ``end_at``,
 ``changes`` (when it began and ended), ``flapping``, ``group`` (where it is told with others).
 
-What was told: ``told`` (of which alert each target heard last that it lasts), ``steps`` (who heard of each step of
-escalation), ``told_at`` (when the first heard of this alert), ``again_at`` (when to try to tell those who did not;
-it is there only where somebody did not), ``repeats``, ``repeat_at``, ``escalated`` (how many steps were taken),
-``postponed`` (no step before). Whatever holds a message back changes nothing of what is.
+What was told: ``told`` (of which alert each target heard last that it lasts; "" where it heard of this one that it
+flaps), ``steps`` (who heard of each step of escalation), ``called`` (under which id), ``told_at`` (when the first heard
+of this alert), ``again_at`` (when to try to tell those who did not; it is there only where somebody did not),
+``again_of`` (when what they are to hear happened), ``repeats``, ``repeat_at``, ``escalated`` (how many steps were
+taken), ``postponed`` (no step before). Whatever holds a message back changes nothing of what is.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from ml_event_provider.events.identity import change_id
+from ml_event_provider.rules.model import names_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,12 +41,16 @@ def read(rule: Rule, body: Body) -> Body:
     told = body.get("told")
     if not isinstance(told, dict):
         lasts = body["open"] is not None
-        body["told"] = dict.fromkeys((one.conn_id for one in rule.targets), body["id"]) if told and lasts else {}
+        # What waited in a group is noted when it is told.
+        knew = told is True and (lasts or body["flapping"])
+        body["told"] = dict.fromkeys(names_of(rule.targets), body["id"]) if knew else {}
         if lasts:
-            taken = enumerate(rule.steps[: body["escalated"]], 1)
-            steps = {str(number): [one.conn_id for one in step.targets] for number, step in taken}
-            body |= {"told_at": body["open"] if told else None, "steps": steps, "group": None}
+            steps = enumerate(rule.steps[: body["escalated"]], 1)
+            body["steps"] = {str(number): names_of(step.targets) for number, step in steps}
+            body |= {"told_at": body["open"] if knew else None, "group": None}
             body |= {"since": body["open"], "newest": body["open"]}
+            if told is False:
+                body["again_at"] = body["open"]
     return body
 
 
@@ -52,6 +58,8 @@ def open_(rule: Rule, body: Body, key: str, seq: int | None, time: float, now: f
     """Note a firing at a time of its own; say whether the alert begins with it."""
     begins = body["open"] is None
     if begins:
+        if not body["flapping"]:
+            body.update(escalated=0, steps={})
         body.update(
             open=now,
             id=change_id("alert", rule.workspace, rule.name, key, now, seq),
@@ -59,8 +67,6 @@ def open_(rule: Rule, body: Body, key: str, seq: int | None, time: float, now: f
             newest=time,
             repeats=0,
             repeat_at=None,
-            escalated=0,
-            steps={},
             ack=None,
             told_at=None,
             group=None,
@@ -80,17 +86,36 @@ def open_(rule: Rule, body: Body, key: str, seq: int | None, time: float, now: f
 def heard(rule: Rule, body: Body, who: Mapping[str, float], again_at: float | None) -> None:
     """Note who hears of the alert that lasts, each at a moment of its own; and when to try again to tell the others."""
     body["told"] |= dict.fromkeys(who, body["id"])
-    if who and body["told_at"] is None:
-        first = min(who.values())
+    # What an action did, nobody of the targets heard.
+    moments = [moment for one, moment in who.items() if one or not rule.targets]
+    if moments and body["told_at"] is None:
+        first = min(moments)
         body |= {"told_at": first, "repeat_at": first + rule.repeat.total_seconds() if rule.repeat else None}
-    body.pop("again_at", None)
+    # That another firing is told to nobody, ever, is no reason to leave out those who wait to hear of the alert.
     if again_at is not None:
-        body["again_at"] = again_at
+        body["again_of"] = body["newest"]
+    again = [one for one in (again_at, body.get("again_at")) if one is not None]
+    if again:
+        body["again_at"] = min(again)
 
 
-def hearers(body: Body) -> list[str]:
-    """Who heard that the alert lasts; while it flaps, who heard that of any."""
-    return sorted(who for who, alert in body["told"].items() if body["flapping"] or alert == body.get("id"))
+def hearers(body: Body) -> dict[str, list[str]]:
+    """Who is to hear that the alert is over, by the id under which they heard of it last: while it flaps, an older."""
+    found: dict[str, list[str]] = {}
+    for who, alert in sorted(body["told"].items()):
+        found.setdefault(alert or body["id"], []).append(who)
+    return found
+
+
+def calm(body: Body) -> None:
+    """The alert flaps no more: those who heard of it are yet to hear how it stands."""
+    body["flapping"] = False
+    body["told"] = {who: "" if alert == body["id"] else alert for who, alert in body["told"].items()}
+
+
+def informed(body: Body) -> list[str]:
+    """Which targets heard that this alert lasts."""
+    return sorted(who for who, alert in body["told"].items() if who and alert == body["id"])
 
 
 def restart(rule: Rule, body: Body, upto: float, now: float) -> None:

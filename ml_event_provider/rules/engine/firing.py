@@ -25,7 +25,7 @@ class Firing(NamedTuple):
     time: float
     facts: dict[str, Any]
     context: dict[str, Any]
-    #: The targets that it is for, by their connections, and ``""`` for the rule's actions; ``None`` where for all.
+    #: The targets that it is for, by their names (``names_of``), and ``""`` for the rule's actions; ``None``: for all.
     to: list[str] | None = None
 
 

@@ -88,15 +88,21 @@ class Keeper:
             body = present_body if place == present else self._states.get(place)
             if body is None or body.get("id") != alert or body["open"] is None:
                 continue
-            alerts.heard(rule, body, heard.who, heard.again_at)
+            alerts.heard(rule, alerts.read(rule, body), heard.who, heard.again_at)
             if place != present:
                 moments = (self._states.due(place), alerts.next_change(rule, body), alerts.next_repetition(rule, body))
                 self._states.put(place, body, min((one for one in moments if one is not None), default=None))
         self._outlet.heard.clear()
 
     def fire(self, rule: Rule, body: Body, firing: Firing, now: float) -> None:
-        """Tell of a firing, unless the alert flaps or the rule holds it back."""
-        body["group"] = firing.context.get("group")
+        """Tell of a firing, unless the alert flaps or the rule holds it back.
+
+        All that is told of one alert is told, in order, with the group of its first event.
+        """
+        if body.get("group") is None:
+            body["group"] = firing.context.get("group")
+        else:
+            firing = firing._replace(context={**firing.context, "group": body["group"]})
         if not self._flapping(rule, body, firing, now):
             self._heard(rule, body, self._outlet.fire(rule, firing, now))
 
@@ -129,31 +135,35 @@ class Keeper:
             body["seq"] = seen.seq
         firing = self._about(Kind.RESOLVED, place, body, body.get("seq"), now)
         firing.facts.update(since=shown(since))
-        if body["group"] is not None:
-            # Where its beginning is told, or waits to be.
-            firing = firing._replace(context={**firing.context, "group": body["group"]})
         if self._flapping(rule, body, firing, now):
             return
-        told, steps = alerts.hearers(body), body["steps"]
-        body["told"] = {}
         if at_once:
             self._outlet.call_off(rule, firing)
-        waits = self._outlet.waits(rule, firing)
-        if not rule.resolve or not (told or steps or waits):
+        if not self._tell_the_end(rule, body, firing, now, at_once=at_once) and seen is not None:
             # Who heard nothing of the alert need not hear of its end.
-            if seen is not None:
-                self._outlet.decide(rule, seen.seq, place.key, Outcome.ENDED, firing.facts, now)
-            return
-        if at_once:
-            self._outlet.tell(rule, [firing._replace(to=told)], now)
-        else:
-            self._outlet.pass_on(rule, firing._replace(to=told), now)
+            self._outlet.decide(rule, seen.seq, place.key, Outcome.ENDED, firing.facts, now)
+
+    def _tell_the_end(self, rule: Rule, body: Body, firing: Firing, now: float, *, at_once: bool = False) -> bool:
+        """Tell of an end those who heard of the beginning; say whether there may be any."""
+        told, steps = alerts.hearers(body), body.get("steps", {})
+        body["told"], body["steps"] = {}, {}
+        if self._outlet.waits(rule, firing):
+            told.setdefault(firing.alert, [])
+        if not rule.resolve or not (told or steps):
+            return False
+        for alert, who in told.items():
+            end = firing._replace(alert=alert, to=who)
+            if at_once:
+                self._outlet.tell(rule, [end], now)
+            else:
+                self._outlet.pass_on(rule, end, now)
         for number, step in enumerate(rule.steps[: body["escalated"]], 1):
             # Whom the alert was escalated to hears of its end, too.
             facts = {**firing.facts, "escalated": number}
-            up = firing._replace(facts=facts, to=steps.get(str(number), []))
+            up = firing._replace(alert=body.get("called", firing.alert), facts=facts, to=steps.get(str(number), []))
             if up.to:
                 self._outlet.tell(rule, [up], now, step.targets)
+        return True
 
     def _tell_the_others(self, rule: Rule, place: Place, body: Body, now: float) -> None:
         """What lasts is told to those who might not hear of it before, when they may."""
@@ -161,12 +171,15 @@ class Keeper:
         if body["open"] is None or body["flapping"] or again_at is None or again_at > now:
             return
         del body["again_at"]
-        told = set(alerts.hearers(body))
-        others = [one for one in self._outlet.planner.audience(rule) if one not in told]
+        told = body["told"]
+        others = [one for one in self._outlet.planner.audience(rule) if told.get(one) != body["id"]]
         if others:
             firing = self._about(Kind.FIRED, place, body, body.get("seq"), now)
             facts = {**firing.facts, "since": shown(body["open"])}
-            self._heard(rule, body, self._outlet.fire(rule, firing._replace(facts=facts, to=others), now))
+            # What inhibits it is near to when it happened, not to when it may be told.
+            time = now if firing.seq is None else float(body["again_of"] if "again_of" in body else body["newest"])
+            late = firing._replace(time=time, facts=facts, to=others)
+            self._heard(rule, body, self._outlet.fire(rule, late, now))
 
     def _jump_slots(self, rule: Rule, place: Place, body: Body, verdict: Verdict, now: float) -> Verdict:
         """A missed moment of a schedule is overtaken: go on to the last that is, and note that once.
@@ -215,9 +228,9 @@ class Keeper:
                 jumped = self._jump_repetitions(rule, body, verdict_at)
                 facts = {**repeated.facts, "repeats": body["repeats"], "overtaken": 1 + jumped}
                 self._outlet.decide(rule, repeated.seq, place.key, Outcome.OVERTAKEN, facts, now)
-            elif not self._outlet.planner.holds(rule, now):
+            elif (to := alerts.informed(body)) and not self._outlet.planner.holds(rule, now):
                 # Repetitions that wait for active hours would all come at once.
-                self._outlet.pass_on(rule, repeated._replace(to=alerts.hearers(body)), now)
+                self._outlet.pass_on(rule, repeated._replace(to=to), now)
         while (moment := alerts.next_escalation(rule, body)) is not None and moment <= now:
             step = rule.steps[body["escalated"]]
             body["escalated"] += 1
@@ -225,6 +238,7 @@ class Keeper:
             heard = self._outlet.tell(rule, [firing], now, step.targets)
             if heard.who:
                 body["steps"][str(body["escalated"])] = sorted(heard.who)
+                body["called"] = body["id"]
             elif heard.again_at is not None:
                 # What is muted calls nobody: the step is taken when it may be.
                 body["escalated"] -= 1
@@ -245,19 +259,20 @@ class Keeper:
 
     def _calm_down(self, rule: Rule, place: Place, body: Body, now: float) -> None:
         """The alert flaps no more: tell how it stands."""
-        told = alerts.hearers(body)
-        body["flapping"], body["told"] = False, {}
-        kind = Kind.RESOLVED if body["open"] is None else Kind.FIRED
-        firing = self._about(kind, place, body, body.get("seq"), now)
-        if kind is Kind.FIRED:
-            self._heard(rule, body, self._outlet.pass_on(rule, firing, now))
-            body["repeat_at"] = now + rule.repeat.total_seconds() if rule.repeat else None
-        elif rule.resolve and told:
-            self._outlet.pass_on(rule, firing._replace(to=told), now)
+        alerts.calm(body)
+        if body["open"] is None:
+            self._tell_the_end(rule, body, self._about(Kind.RESOLVED, place, body, body.get("seq"), now), now)
+            return
+        firing = self._about(Kind.FIRED, place, body, body.get("seq"), now)
+        self._heard(rule, body, self._outlet.pass_on(rule, firing, now))
+        body["repeat_at"] = now + rule.repeat.total_seconds() if rule.repeat else None
 
     def _about(self, kind: Kind, place: Place, body: Body, seq: int | None, now: float) -> Firing:
         """What is to be told about an alert itself."""
         facts = dict(body.get("facts") or {})
         if kind in {Kind.REPEATED, Kind.ESCALATED}:
             facts |= {"since": shown(body["open"]), "repeats": body["repeats"], "escalated": body["escalated"]}
-        return Firing(kind, seq, place.key, body.get("id", ""), now, facts, body.get("context", {}))
+        context = body.get("context", {})
+        if body.get("group") is not None:
+            context = {**context, "group": body["group"]}
+        return Firing(kind, seq, place.key, body.get("id", ""), now, facts, context)

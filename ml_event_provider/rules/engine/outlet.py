@@ -124,9 +124,16 @@ class Outlet:
 
         Each says one thing: what began is told apart from what ended. About one key, they come in order.
         """
-        left = [one for one in firings if one.kind == Kind.RESOLVED or not self._inhibited(rule, one, now)]
+        left: list[Firing] = []
         who: dict[str, float] = {}
         again: list[float] = []
+        for one in firings:
+            until = None if one.kind == Kind.RESOLVED else self._inhibited(rule, one, now)
+            if until is None:
+                left.append(one)
+            elif one.kind == Kind.ESCALATED:
+                # What lasts when the other event is long past is worth a call.
+                again.append(until)
         for batch in _batches(left):
             if batch[0].kind == Kind.RESOLVED:
                 batch = self._with_hearers(rule, batch, now)
@@ -193,17 +200,19 @@ class Outlet:
         times = sorted([*times, [time, seq]])[-100:]
         self._states.put(place, {"times": times}, now + inhibit.within.total_seconds() + LATE)
 
-    def _inhibited(self, rule: Rule, firing: Firing, now: float) -> bool:
+    def _inhibited(self, rule: Rule, firing: Firing, now: float) -> float | None:
+        """Until when an event inhibits what is told of a moment, if one does."""
         for number, (inhibit, values) in enumerate(zip(rule.inhibit, firing.context.get("inhibit", ()), strict=False)):
             body = self._states.get(inhibitor(rule, number, values))
             # An event mutes itself only where that is what is asked for.
             other = None if "id" in inhibit.equal else firing.seq
             for time, seq in body["times"] if body else ():
-                if seq != other and abs(time - firing.time) <= inhibit.within.total_seconds():
+                within = inhibit.within.total_seconds()
+                if seq != other and abs(time - firing.time) <= within:
                     facts = {"by": seq, "equal": list(inhibit.equal)}
                     self.decide(rule, firing.seq, firing.key, Outcome.INHIBITED, facts, now)
-                    return True
-        return False
+                    return float(time + within)
+        return None
 
 
 def waiting_place(rule: Rule, firing: Firing) -> Place:

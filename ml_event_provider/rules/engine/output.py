@@ -57,10 +57,12 @@ class Kind(StrEnum):
 class PlannedDelivery:
     """One delivery to be made. ``muted`` says why it is not sent; ``not_before`` is in seconds since 1970.
 
-    It goes to ``conn_id``, or is an ``action`` in Airflow and goes to no connection.
+    It goes to ``conn_id``, or is an ``action`` in Airflow and goes to no connection. ``target`` tells it apart from
+    others of the same connection (``names_of``).
     """
 
     conn_id: str = ""
+    target: str = ""
     template: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     action: Mapping[str, Any] | None = None

@@ -10,7 +10,7 @@ from ml_event_provider.rules.engine.absent import awaited
 from ml_event_provider.rules.engine.firing import Heard
 from ml_event_provider.rules.engine.output import Decision, Kind, Outcome, Planned, PlannedDelivery
 from ml_event_provider.rules.engine.states import Place
-from ml_event_provider.rules.model import SEVERITIES
+from ml_event_provider.rules.model import SEVERITIES, names_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -44,9 +44,10 @@ class Planner:
         self.arriving: int | None = None
 
     def audience(self, rule: Rule) -> list[str]:
-        """Whom a rule tells that it fired: its targets' connections, and ``""`` for its actions."""
-        found = [one.conn_id for one in rule.targets if _is_grave_enough(rule, one)]
-        return [*dict.fromkeys(found), *([""] if rule.actions else [])]
+        """Whom a rule tells that it fired: its targets by their names, and ``""`` for its actions."""
+        named = zip(names_of(rule.targets), rule.targets, strict=True)
+        found = [name for name, one in named if _is_grave_enough(rule, one)]
+        return [*found, *([""] if rule.actions else [])]
 
     def plan(
         self, rule: Rule, firings: Sequence[Firing], now: float, targets: Sequence[RuleTarget] | None
@@ -68,7 +69,7 @@ class Planner:
             muted, outcome = f"quota: more than {limit} notifications of this rule in one hour", Outcome.QUOTA
             again_at = _next_hour(now)
         planned, opening = self._notification(rule, audible or firings, now, muted, targets)
-        who = {one.conn_id: one.not_before or now for one in planned.deliveries if not one.muted}
+        who = {one.target: one.not_before or now for one in planned.deliveries if not one.muted}
         moments = [one for one in (again_at, opening) if one is not None]
         told = Heard(who, min(moments, default=None))
         decisions: list[Decision] = []
@@ -112,12 +113,13 @@ class Planner:
         event = (newest.seq, newest.context.get("ahead", newest.time))
         what = event if rule.is_plain else (*event, kind, newest.key, now, len(firings), step, *sorted(to or ()))
         openings: list[float] = []
+        wanted = rule.targets if targets is None else targets
         deliveries = [
-            self._delivery(rule, target, now, muted, openings if kind is not Kind.RESOLVED else None)
-            for target in (rule.targets if targets is None else targets)
+            self._delivery(rule, name, target, now, muted, openings if kind is not Kind.RESOLVED else None)
+            for name, target in zip(names_of(wanted), wanted, strict=True)
             if _is_grave_enough(rule, target)
             and (target.resolved or kind is not Kind.RESOLVED)
-            and (to is None or target.conn_id in to)
+            and (to is None or name in to)
         ]
         if kind is Kind.FIRED and targets is None and (to is None or "" in to):
             deliveries += [
@@ -142,7 +144,7 @@ class Planner:
         return planned, min(openings, default=None)
 
     def _delivery(
-        self, rule: Rule, target: RuleTarget, now: float, muted: str, openings: list[float] | None
+        self, rule: Rule, name: str, target: RuleTarget, now: float, muted: str, openings: list[float] | None
     ) -> PlannedDelivery:
         """One delivery; where hours mute it, their opening is added to ``openings``, without which it waits."""
         not_before = None
@@ -157,6 +159,7 @@ class Planner:
                     not_before = None
         return PlannedDelivery(
             conn_id=target.conn_id,
+            target=name,
             template=target.template or rule.template,
             options=target.options,
             muted=muted,

@@ -132,11 +132,15 @@ def test_keys_do_not_influence_each_other(rule: dict[str, Any], arrivals: list[A
 def test_an_end_is_told_to_whom_something_was_told(rule: dict[str, Any], arrivals: list[Arrival]) -> None:
     gathers = ("group", "suppress", "inhibit")
     rule = {name: value for name, value in rule.items() if name not in gathers} | {"by": "data.key"}
-    told: set[str] = set()
+    told: set[tuple[str, str]] = set()
     for one in straight(rule_set(rule), arrivals).planned:
         event(one.kind)
-        assert one.kind is not Kind.RESOLVED or one.key in told
-        (told.discard if one.kind is Kind.RESOLVED else told.add)(one.key)
+        heard = {(one.key, each.conn_id) for each in one.deliveries if not each.muted}
+        if one.kind is Kind.RESOLVED:
+            assert heard <= told
+            told -= heard
+        else:
+            told |= heard
 
 
 @PROFILE

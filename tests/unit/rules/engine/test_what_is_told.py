@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from ml_event_provider.rules.engine import MemoryStates
+from ml_event_provider.rules.engine import MemoryStates, Place
 from ml_event_provider.rules.engine.output import Kind
 from ml_event_provider.rules.silences import Silence
 from tests.unit.rules.engine.driving import (
@@ -345,6 +345,145 @@ class TestAGroupsMessage:
         said = run(rule, [failed(1, 0, run_id="1"), succeeded(2, 1, run_id="2")], until=60)
         assert said.kinds() == [("fired", 10, (1,)), ("resolved", 10, (2,))]
         assert len({one.stream for one in said.planned}) == 1
+
+
+class TestWhatIsHeldBackTwice:
+    """What holds messages back in two ways at once loses none."""
+
+    BY_DAY: ClassVar[dict[str, Any]] = {"conn_id": "by_day", "active": {"hours": DAY, "outside": "mute"}}
+    INHIBIT: ClassVar[dict[str, Any]] = {"on": "my.other", "equal": "data.dag_id", "within": 60}
+
+    def test_those_who_wait_hear_of_it_though_a_later_firing_is_inhibited(self) -> None:
+        rule = RULE | {"targets": ["always", self.BY_DAY], "inhibit": self.INHIBIT}
+        said = run(rule, [failed(1, 0), arrival(2, 10, "my.other", dag_id="a"), failed(3, 11)], until=60)
+        assert heard(said) == [("fired", 0, ["always"]), ("fired", 30, ["by_day"])]
+
+    def test_what_inhibits_a_silenced_one_still_does_when_the_silence_ends(self) -> None:
+        driver = under(RULE | {"inhibit": self.INHIBIT}, silence(until=50))
+        driver.take(failed(1, 0), arrival(2, 1, "my.other", dag_id="a")).until(100)
+        assert heard(driver.said) == []
+
+    def test_two_targets_of_one_connection_are_two(self) -> None:
+        ann, ben = ({"conn_id": "mail", "options": {"to": [name]}} for name in ("ann@x.org", "ben@x.org"))
+        rule = RULE | {"targets": [ann, ben | {"active": {"hours": DAY, "outside": "mute"}}]}
+        said = run(rule, [failed(1, 0)], until=60)
+        assert [list(one.options["to"]) for told in said.planned for one in told.deliveries if not one.muted] == [
+            ["ann@x.org"],
+            ["ben@x.org"],
+        ]
+        said = run(rule, [failed(1, 0), succeeded(2, 3)], until=60)
+        assert [list(one.options["to"]) for one in said.planned[-1].deliveries] == [["ann@x.org"]]
+
+    def test_what_flapped_and_calmed_down_under_a_silence_is_told_as_over(self) -> None:
+        later = silence(until=59, starts_at="2026-01-01T00:01:00Z")
+        driver = under(RULE | {"flapping": {"changes": 3, "within": 100}}, later)
+        driver.take(failed(1, 0), succeeded(2, 1), failed(3, 2)).until(20).take(succeeded(4, 40))
+        assert heard(driver.said)[2:] == [("flapping", 2, ["target"]), ("resolved", 40, ["target"])]
+        flapping, _, ended = driver.said.planned[2:]
+        assert flapping.alert == ended.alert
+
+    def test_an_end_has_the_id_under_which_the_alert_was_told_before_it_flapped(self) -> None:
+        rule = RULE | {"flapping": {"changes": 4, "within": 100}}
+        arrivals = [failed(1, 0), succeeded(2, 1), failed(3, 2), succeeded(4, 3), failed(5, 4), succeeded(6, 5)]
+        *_, began, flapping, ended = run(rule, arrivals, until=60).planned
+        assert [one.kind.value for one in (began, flapping, ended)] == ["fired", "flapping", "resolved"]
+        assert began.alert == flapping.alert == ended.alert
+
+    def test_whom_an_alert_was_escalated_to_before_it_flapped_hears_that_it_is_over(self) -> None:
+        rule = RULE | {"flapping": {"changes": 4, "within": 300}, "escalate": {"after": 20, "targets": "pager"}}
+        arrivals = [failed(1, 0), succeeded(2, 1), failed(3, 2), succeeded(4, 6)]
+        assert heard(run(rule, arrivals, until=60))[3:] == [
+            ("escalated", 4, ["pager"]),
+            ("flapping", 6, ["target"]),
+            ("resolved", 30, ["target"]),
+            ("resolved", 30, ["pager"]),
+        ]
+
+    def test_an_inhibited_escalation_is_taken_when_what_inhibits_it_is_past(self) -> None:
+        rule = RULE | {"escalate": {"after": 200, "targets": "pager"}, "inhibit": self.INHIBIT}
+        said = run(rule, [failed(1, 0), arrival(2, 19, "my.other", dag_id="a")], until=60)
+        assert [(kind, int(tick)) for kind, tick, _ in heard(said)] == [("fired", 0), ("escalated", 25)]
+
+    def test_what_an_action_did_nobody_is_reminded_of(self) -> None:
+        rule = RULE | {"targets": [self.BY_DAY], "actions": {"pause_dag": "d"}, "repeat": 50}
+        said = run(rule | {"escalate": {"after": 100, "targets": "pager"}}, [failed(1, 0)], until=40)
+        assert heard(said) == [
+            ("fired", 0, [""]),
+            ("fired", 30, ["by_day"]),
+            ("repeated", 35, ["by_day"]),
+            ("repeated", 40, ["by_day"]),
+            ("escalated", 40, ["pager"]),
+        ]
+        assert all(one.deliveries for one in said.planned)
+
+    def test_no_member_of_a_group_is_told_after_its_end(self) -> None:
+        rule = RULE | {"group": {"by": "data.run_id", "wait": 50, "interval": 3000}}
+        before = [failed(1, 0, "other", run_id="1"), failed(2, 11, run_id="1")]
+        said = run(rule, [*before, failed(3, 12, run_id="2"), succeeded(4, 13, run_id="2")], until=700)
+        assert said.kinds() == [("fired", 5, (1,)), ("fired", 305, (2, 3)), ("resolved", 305, (4,))]
+
+
+class TestAStateOfAFormerVersion:
+    """One that knew of each alert only whether anybody had heard of it."""
+
+    RULE = RULE | {"repeat": 200, "escalate": {"after": 20, "targets": "pager"}}
+
+    def former(self, told: Any, rule: dict[str, Any] = RULE, **more: Any) -> Driver:
+        driver = Driver(rule).begin()
+        (only,) = driver.rules.rules()
+        body = {
+            "form": only.form,
+            "memory": None,
+            "changes": [],
+            "flapping": False,
+            "told": told,
+            "open": at(0),
+            "id": "an-id",
+            "repeats": 0,
+            "repeat_at": at(20),
+            "escalated": 0,
+            "ack": None,
+            "seq": 1,
+            "facts": {},
+            "context": {},
+        }
+        driver.states.put(Place("default", "rule", "alert", '["a"]'), body | more, at(20))
+        return driver
+
+    def test_is_told_once_and_its_end_to_all(self) -> None:
+        driver = self.former(True, escalated=1).take(failed(2, 5, "b")).until(6)
+        driver.take(succeeded(3, 22)).until(30)
+        assert [one for one in heard(driver.said) if one[1] in (20, 22)] == [
+            ("repeated", 20, ["target"]),
+            ("resolved", 22, ["target"]),
+            ("resolved", 22, ["pager"]),
+        ]
+
+    def test_is_told_when_it_was_muted_and_the_rules_are_looked_at(self) -> None:
+        driver = self.former(False)
+        driver.engine.note_rule(Place("default", "rule", "alert", '["a"]'), at(3))
+        assert heard(driver.said) == [("fired", 3, ["target"])]
+
+    def test_is_told_with_its_group(self) -> None:
+        rule = RULE | {"group": {"wait": 100}}
+        driver = self.former("waiting", rule, repeat_at=None)
+        waiting = [["fired", 1, '["a"]', "an-id", at(0), {}, {"group": "[]"}]]
+        group = {"waiting": waiting, "told_at": None, "flush_at": at(10)}
+        driver.states.put(Place("default", "rule", "group", "[]"), group, at(10))
+        driver.until(11).take(succeeded(3, 22)).until(100)
+        assert [kind for kind, _, _ in heard(driver.said)] == ["fired", "resolved"]
+
+    def test_that_flapped_is_told_as_over(self) -> None:
+        rule = RULE | {"flapping": {"changes": 2, "within": 100}}
+        driver = self.former(True, rule, open=None, flapping=True, changes=[at(0), at(1)], repeat_at=None)
+        driver.until(30)
+        assert heard(driver.said) == [("resolved", 20, ["target"])]
+
+    def test_has_a_cooldown_that_still_holds(self) -> None:
+        driver = Driver(RULE | {"cooldown": 100}).begin()
+        driver.states.put(Place("default", "rule", "cooldown", '["a"]'), {"until": at(10), "held": 0}, at(10))
+        driver.take(failed(1, 2)).until(20)
+        assert heard(driver.said) == [("fired", 10, ["target"])]
 
 
 PROFILE = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)

@@ -109,7 +109,7 @@ RULES = (
         name="rollback",
         help="make a rule what it was in a former version",
         func=_do("rules", "rollback"),
-        args=(NAME, count("--version", help="the version to go back to", required=True), WORKSPACE),
+        args=(NAME, count("--version", help="the version to go back to", required=True), KIND, WORKSPACE),
     ),
     ActionCommand(name="enable", help="switch a rule on", func=_do("rules", "enable"), args=(NAME, WORKSPACE)),
     ActionCommand(name="disable", help="switch a rule off", func=_do("rules", "disable"), args=(NAME, WORKSPACE)),

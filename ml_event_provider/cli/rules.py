@@ -23,10 +23,10 @@ _MARKS = {"created": "+", "changed": "~", "deleted": "-", "unchanged": " "}
 @command
 def apply(args: Any) -> None:
     """Create, change and with ``--prune`` delete what the files say; all or nothing."""
-    wanted = load_definitions(*paths_of(args.file))
+    wanted = applying.in_workspaces(load_definitions(*paths_of(args.file)))
     with transaction() as connection:
         changes = applying.apply(connection, wanted, managed_by="file", author=user(), prune=args.prune)
-        missing = missing_connections(connection, {one.workspace for one in changes})
+        missing = missing_connections(connection, {one.workspace for one in changes}, known=wanted)
         if args.plan:
             connection.rollback()
     for one in changes:
@@ -95,12 +95,12 @@ def history(args: Any) -> None:
 
 @command
 def rollback(args: Any) -> None:
-    """Make a rule what it was in a former version."""
-    workspace = workspace_of(args)
+    """Make a rule, or what else is defined, what it was in a former version."""
+    workspace, kind = workspace_of(args), Kind(args.kind)
     with transaction() as connection:
-        done = definitions.roll_back(connection, args.name, args.version, workspace=workspace, author=user())
+        done = definitions.roll_back(connection, args.name, args.version, workspace=workspace, kind=kind, author=user())
         applying.check(connection, [workspace])
-        stored = definitions.get(connection, args.name, workspace=workspace)
+        stored = definitions.get(connection, args.name, workspace=workspace, kind=kind)
     said = "is so already" if done == "unchanged" else f"is now as in version {args.version}"
     print(f"{workspace}/{args.name} {said} (version {stored.version})")
 

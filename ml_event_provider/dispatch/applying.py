@@ -32,6 +32,8 @@ _SECTIONS: Final[dict[str, tuple[Kind, type[Any]]]] = {
     "silences": (Kind.SILENCE, Silence),
     "rules": (Kind.RULE, Rule),
 }
+#: Nothing that is known.
+_NOTHING: Final = Definitions([], [], [], [])
 
 
 class FieldChange(NamedTuple):
@@ -63,26 +65,24 @@ def apply(connection: Any, wanted: Definitions, *, managed_by: str, author: str,
     :raises InvalidRule: listing what is wrong with them.
     """
     wanted = in_workspaces(wanted)
+    definitions.lock_changes(connection)
     changes: list[Change] = []
     for section, (kind, _) in _SECTIONS.items():
         stored = {(one.workspace, one.name): one for one in definitions.find(connection, kind)}
-        named = set()
-        for one in getattr(wanted, section):
-            named.add((one.workspace, one.name))
-            definition = written(one)
-            known = stored.get((one.workspace, one.name))
-            note = _switched_by_hand(connection, definition, known)
-            what = definitions.put(connection, definition, managed_by=managed_by, kind=kind, author=author)
-            before = known.definition if known else {}
+        named = {(one.workspace, one.name): written(one) for one in getattr(wanted, section)}
+        notes = [_switched_by_hand(connection, one, stored.get(place)) for place, one in named.items()]
+        done = definitions.put_all(connection, [*named.values()], managed_by=managed_by, kind=kind, author=author)
+        for (place, definition), note, what in zip(named.items(), notes, done, strict=True):
+            before = stored[place].definition if place in stored else {}
             fields = list(differences(before, definition)) if what != "unchanged" else []
-            changes.append(Change(KINDS[section], one.workspace, one.name, what, fields, note))
+            changes.append(Change(KINDS[section], *place, what, fields, note))
         if prune:
             spaces = {one.workspace for name in Definitions._fields for one in getattr(wanted, name)}
             for place, known in sorted(stored.items()):
                 if place not in named and known.managed_by == managed_by and known.workspace in spaces:
                     definitions.remove(connection, known.name, workspace=known.workspace, kind=kind, author=author)
                     changes.append(Change(KINDS[section], *place, "deleted", []))
-    check(connection, {one.workspace for one in wanted.rules})
+    check(connection, {one.workspace for one in wanted.rules}, known=wanted)
     return changes
 
 
@@ -103,12 +103,13 @@ def _switched_by_hand(connection: Any, definition: dict[str, Any], known: Stored
     return f"stays switched {word}, as by hand; `airflow ml-events rules {other} {known.name}` ends that"
 
 
-def check(connection: Any, workspaces: Iterable[str]) -> None:
+def check(connection: Any, workspaces: Iterable[str], *, known: Definitions = _NOTHING) -> None:
     """See whether what is stored now, in this transaction, can work together.
 
+    :param known: as :func:`read` takes it.
     :raises InvalidRule: listing what cannot.
     """
-    stored = read(connection)
+    stored = read(connection, known=known)
     compiled = RuleSet(
         stored.rules, groups=stored.resource_groups, calendars=stored.calendars, silences=stored.silences
     )
@@ -125,16 +126,22 @@ def check(connection: Any, workspaces: Iterable[str]) -> None:
         raise InvalidRule("\n".join(problems))
 
 
-def read(connection: Any, *, workspace: Names = "", problems: list[str] | None = None) -> Definitions:
+def read(
+    connection: Any, *, workspace: Names = "", problems: list[str] | None = None, known: Definitions = _NOTHING
+) -> Definitions:
     """All that is stored and can be used.
 
     :param problems: gets what cannot be used, and why.
+    :param known: definitions that were validated before: those that are stored as they are need not be again.
     """
     found = Definitions([], [], [], [])
     for section, (kind, model) in _SECTIONS.items():
+        before = {(one.workspace, one.name): one for one in getattr(known, section)}
         for one in definitions.find(connection, kind, workspace=workspace):
+            same = before.get((one.workspace, one.name))
             try:
-                getattr(found, section).append(model.model_validate(one.definition))
+                whole = same is not None and written(same) == one.definition
+                getattr(found, section).append(same if whole else model.model_validate(one.definition))
             except ValueError as error:
                 # The dispatcher says so too, each time it reads the definitions.
                 if problems is not None:

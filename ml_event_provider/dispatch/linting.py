@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ml_event_provider import config
 from ml_event_provider.dispatch.applying import read
 from ml_event_provider.dispatch.attempt import default_renderer
 from ml_event_provider.exceptions import TemplateProblem
+from ml_event_provider.rules.files import Definitions
 from ml_event_provider.rules.linting import Remark, Surroundings, lint
 from ml_event_provider.rules.linting.reading import Reading
 from ml_event_provider.store import airflow_tables
@@ -16,7 +17,8 @@ from ml_event_provider.store.engine import database_now
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ml_event_provider.rules.files import Definitions
+#: Nothing that is known.
+_NOTHING: Final = Definitions([], [], [], [])
 
 
 def lint_definitions(connection: Any, found: Definitions) -> list[Remark]:
@@ -47,18 +49,22 @@ def lint_definitions(connection: Any, found: Definitions) -> list[Remark]:
     )
 
 
-def missing_connections(connection: Any, workspaces: Iterable[str]) -> dict[str, list[str]]:
+def missing_connections(
+    connection: Any, workspaces: Iterable[str], *, known: Definitions = _NOTHING
+) -> dict[str, list[str]]:
     """Connections that are in neither Airflow's table nor the environment, each with the enabled rules that name it.
 
     A secrets backend may have them.
+
+    :param known: definitions that were validated before, as :func:`read` takes them.
     """
-    known = airflow_tables.connections(connection)
+    there = airflow_tables.connections(connection)
     found: dict[str, list[str]] = {}
     for workspace in sorted(set(workspaces)):
-        for rule in read(connection, workspace=workspace).rules:
+        for rule in read(connection, workspace=workspace, known=known).rules:
             targets = [target for _, target in Reading(rule, {}).targets()] if rule.enabled else []
             named = [one.conn_id for one in (*targets, *(target.fallback for target in targets)) if one is not None]
             for conn_id in dict.fromkeys(named):
-                if conn_id not in known:
+                if conn_id not in there:
                     found.setdefault(conn_id, []).append(rule.name)
     return found

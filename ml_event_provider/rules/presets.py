@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from ml_event_provider.events.catalogue import EVENT_TYPES
@@ -37,9 +38,11 @@ PRESETS: Final[dict[str, dict[str, Any]]] = {
 _TYPE = re.compile(r"[\w.*:/-]+")
 
 
+@lru_cache(4096)
 def wanted(entry: str) -> dict[str, Any]:
-    """The event pattern of one entry of ``on``: a preset, an event type, or one with ``*`` for any
-    characters.
+    """The event pattern of one entry of ``on``: a preset, an event type, or one with ``*`` for any characters.
+
+    Rules share it: it must not be changed.
 
     :raises InvalidRule: if it is none of them, or an ``airflow.`` type that does not exist.
     """

@@ -7,20 +7,24 @@ import logging
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import String, cast, delete, func, insert, select, update
+from sqlalchemy import String, bindparam, cast, delete, func, insert, select, update
 
 from ml_event_provider.exceptions import NotFound
 from ml_event_provider.store import cancelling, cursors, schema
 from ml_event_provider.store.choice import chosen
-from ml_event_provider.store.engine import database_now
+from ml_event_provider.store.engine import database_now, in_chunks
 from ml_event_provider.store.one_by_one import json_object, readable_rows, reason_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection, Select
 
     from ml_event_provider.store.choice import Names
+
+    #: A workspace and a name in it.
+    Place = tuple[str, str]
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +34,10 @@ _VERSIONS = schema.definition_version
 _CHANGES = "rules"
 #: As the database writes it: only compared, and never read.
 _MOMENT = cast(_VERSIONS.c.changed_at, String)
+#: What a change writes anew.
+_CHANGED: dict[str, Any] = {
+    name: bindparam(name) for name in ("version", "enabled", "managed_by", "definition", "updated_at")
+}
 #: Built once: each round of each workspace asks so.
 _LAST = select(_VERSIONS.c.id, _MOMENT).order_by(_VERSIONS.c.id.desc()).limit(1)
 
@@ -82,31 +90,60 @@ def put(
 
     :param change: what the history says of it, in place of these words.
     """
-    workspace, name = definition["workspace"], definition["name"]
-    text = json.dumps(definition, ensure_ascii=False, sort_keys=True)
-    now = database_now(connection)
-    # No more than is needed: whatever else of it cannot be read, it is mended by being put anew.
-    known = (_TABLE.c.id, _TABLE.c.definition, _TABLE.c.managed_by)
-    row = connection.execute(_named(kind, workspace, name).with_only_columns(*known)).first()
-    if row is not None and row.definition == text and row.managed_by == managed_by:
-        return "unchanged"
+    return put_all(connection, [definition], managed_by=managed_by, kind=kind, author=author, change=change)[0]
+
+
+def put_all(
+    connection: Connection,
+    wanted: Sequence[dict[str, Any]],
+    *,
+    managed_by: str,
+    kind: Kind = Kind.RULE,
+    author: str = "",
+    change: str = "",
+) -> list[str]:
+    """Create or change definitions of one kind, each of another name, as :func:`put` does; say so of each.
+
+    The number of statements does not grow with theirs.
+    """
+    now = lock_changes(connection)
+    places = {(one["workspace"], one["name"]) for one in wanted}
+    known = {(row.workspace, row.name): row for row in _rows(connection, kind, places)}
     # A name that was deleted goes on counting, so that a version is never two things.
-    version = _last_version(connection, kind, workspace, name) + 1
-    values = {
-        "version": version,
-        "enabled": bool(definition.get("enabled", True)),
-        "managed_by": managed_by,
-        "definition": text,
-        "updated_at": now,
-    }
-    if row is None:
-        done = "created"
-        connection.execute(insert(_TABLE).values(kind=kind, workspace=workspace, name=name, created_at=now, **values))
-    else:
-        done = "changed"
-        connection.execute(update(_TABLE).where(_TABLE.c.id == row.id).values(values))
-    _note(connection, kind, workspace, name, version, change or done, author, managed_by, text, now)
-    return done
+    last = _last_versions(connection, kind, places)
+    said, new, changed, versions = [], [], [], []
+    for one in wanted:
+        place = one["workspace"], one["name"]
+        text, row = json.dumps(one, ensure_ascii=False, sort_keys=True), known.get(place)
+        if row is not None and row.definition == text and row.managed_by == managed_by:
+            said.append("unchanged")
+            continue
+        said.append("created" if row is None else "changed")
+        about = {"kind": kind, "workspace": place[0], "name": place[1], "version": last.get(place, 0) + 1}
+        shared = {"managed_by": managed_by, "definition": text}
+        values = about | shared | {"enabled": bool(one.get("enabled", True)), "updated_at": now}
+        if row is None:
+            new.append(values | {"created_at": now})
+        else:
+            changed.append(values | {"row_id": row.id})
+        note = {"change": (change or said[-1])[:20], "author": author[:200], "changed_at": now}
+        versions.append(about | shared | note)
+    if new:
+        connection.execute(insert(_TABLE), new)
+    if changed:
+        connection.execute(update(_TABLE).where(_TABLE.c.id == bindparam("row_id")).values(_CHANGED), changed)
+    _note(connection, versions, now=now)
+    return said
+
+
+def lock_changes(connection: Connection) -> datetime:
+    """Wait for whoever changes definitions, keep others waiting until this transaction ends, and say when that is.
+
+    It comes before anything else that a change reads or writes: whoever began with rows would wait for others' rows
+    while they wait for these, and would overwrite what they are about to commit.
+    """
+    cursors.lock(connection, _CHANGES, now=database_now(connection), wait=True)
+    return database_now(connection)
 
 
 def find(connection: Connection, kind: Kind = Kind.RULE, *, workspace: Names = "") -> list[Stored]:
@@ -153,6 +190,7 @@ def set_enabled(connection: Connection, name: str, *, workspace: str, enabled: b
 
     :raises NotFound: if there is none of that name.
     """
+    lock_changes(connection)
     stored = get(connection, name, workspace=workspace)
     put(
         connection,
@@ -168,6 +206,7 @@ def remove(connection: Connection, name: str, *, workspace: str, kind: Kind = Ki
 
     :raises NotFound: if there is none of that name.
     """
+    now = lock_changes(connection)
     managed_by = connection.execute(
         _named(kind, workspace, name).with_only_columns(_TABLE.c.managed_by)
     ).scalar_one_or_none()
@@ -176,9 +215,19 @@ def remove(connection: Connection, name: str, *, workspace: str, kind: Kind = Ki
     connection.execute(
         delete(_TABLE).where(_TABLE.c.kind == kind, _TABLE.c.workspace == workspace, _TABLE.c.name == name)
     )
-    version = _last_version(connection, kind, workspace, name) + 1
-    now = database_now(connection)
-    _note(connection, kind, workspace, name, version, "deleted", author, managed_by, None, now)
+    place = workspace, name
+    note = {
+        "kind": kind,
+        "workspace": workspace,
+        "name": name,
+        "version": _last_versions(connection, kind, {place}).get(place, 0) + 1,
+        "change": "deleted",
+        "author": author[:200],
+        "managed_by": managed_by,
+        "definition": None,
+        "changed_at": now,
+    }
+    _note(connection, [note], now=now)
     if kind == Kind.RULE:
         cancelling.with_deleted_rules(connection, workspace, author=author, now=now)
 
@@ -199,20 +248,24 @@ def history(connection: Connection, name: str, *, workspace: str, kind: Kind = K
     return [version for _, version in found]
 
 
-def roll_back(connection: Connection, name: str, version: int, *, workspace: str, author: str = "") -> str:
-    """Make a rule what it was in a former version, as a new version; say what changed, as :func:`put` does.
+def roll_back(
+    connection: Connection, name: str, version: int, *, workspace: str, kind: Kind = Kind.RULE, author: str = ""
+) -> str:
+    """Make a definition what it was in a former version, as a new version; say what changed, as :func:`put` does.
 
     :raises NotFound: if there is no such version, or it is a deletion.
     """
-    versions = {one.version: one for one in history(connection, name, workspace=workspace)}
+    lock_changes(connection)
+    versions = {one.version: one for one in history(connection, name, workspace=workspace, kind=kind)}
     former = versions.get(version)
     if former is None or former.definition is None:
         known = ", ".join(str(one.version) for one in versions.values() if one.definition is not None)
-        raise NotFound(f"rule {name!r} has no version {version} to go back to; it has {known}")
+        raise NotFound(f"{_word(kind)} {name!r} has no version {version} to go back to; it has {known}")
     return put(
         connection,
         former.definition,
         managed_by=former.managed_by,
+        kind=kind,
         author=author,
         change=f"rolled back to {version}",
     )
@@ -284,40 +337,45 @@ def _named(kind: Kind, workspace: str, name: str) -> Any:
     return select(_TABLE).where(_TABLE.c.kind == kind, _TABLE.c.workspace == workspace, _TABLE.c.name == name)
 
 
-def _last_version(connection: Connection, kind: Kind, workspace: str, name: str) -> int:
-    query = select(func.max(_VERSIONS.c.version)).where(
-        _VERSIONS.c.kind == kind, _VERSIONS.c.workspace == workspace, _VERSIONS.c.name == name
-    )
-    return int(connection.execute(query).scalar() or 0)
+def _rows(connection: Connection, kind: Kind, places: set[Place]) -> Iterator[Any]:
+    """What is stored under the names.
+
+    No more than is needed: whatever else of it cannot be read, it is mended by being put anew.
+    """
+    known = _TABLE.c.id, _TABLE.c.workspace, _TABLE.c.name, _TABLE.c.definition, _TABLE.c.managed_by
+    for workspace, names in _by_workspace(places).items():
+        for chunk in in_chunks(names):
+            yield from connection.execute(
+                select(*known).where(_TABLE.c.kind == kind, _TABLE.c.workspace == workspace, _TABLE.c.name.in_(chunk))
+            )
 
 
-def _note(
-    connection: Connection,
-    kind: Kind,
-    workspace: str,
-    name: str,
-    version: int,
-    change: str,
-    author: str,
-    managed_by: str,
-    text: str | None,
-    now: datetime,
-) -> None:
-    # Whoever changes anything waits here for who did before, so that numbers are committed as they are given out.
-    cursors.advance(connection, _CHANGES, now=now)
-    connection.execute(
-        insert(_VERSIONS).values(
-            kind=kind,
-            workspace=workspace,
-            name=name,
-            version=version,
-            change=change[:20],
-            author=author[:200],
-            managed_by=managed_by,
-            definition=text,
-            changed_at=now,
-        )
-    )
+def _last_versions(connection: Connection, kind: Kind, places: set[Place]) -> dict[Place, int]:
+    """The last version of each name that ever had one."""
+    found: dict[Place, int] = {}
+    for workspace, names in _by_workspace(places).items():
+        for chunk in in_chunks(names):
+            query = (
+                select(_VERSIONS.c.name, func.max(_VERSIONS.c.version))
+                .where(_VERSIONS.c.kind == kind, _VERSIONS.c.workspace == workspace, _VERSIONS.c.name.in_(chunk))
+                .group_by(_VERSIONS.c.name)
+            )
+            found.update({(workspace, name): int(version) for name, version in connection.execute(query)})
+    return found
+
+
+def _by_workspace(places: set[Place]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for workspace, name in sorted(places):
+        found.setdefault(workspace, []).append(name)
+    return found
+
+
+def _note(connection: Connection, versions: list[dict[str, Any]], *, now: datetime) -> None:
+    """Write versions into the history."""
+    if versions:
+        cursors.advance(connection, _CHANGES, now=now, by=len(versions))
+        connection.execute(insert(_VERSIONS), versions)
 
 
 def _stored(row: Any) -> Stored:

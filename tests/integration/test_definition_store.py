@@ -94,3 +94,18 @@ def test_large_definition_is_kept() -> None:
     large = definition(event_pattern={"id": [f"失败-{n}" for n in range(20_000)]})
     put(large)
     assert get().definition == large
+
+
+@pytest.mark.parametrize("kind", [kind for kind in definitions.Kind if kind != definitions.Kind.RULE])
+def test_whatever_is_defined_can_be_rolled_back(kind: definitions.Kind) -> None:
+    first, second = ({"workspace": "fraud", "name": "one", "description": text} for text in ("first", "second"))
+    with transaction() as connection:
+        for each in (first, second):
+            definitions.put(connection, each, managed_by="files", kind=kind)
+        assert definitions.roll_back(connection, "one", 1, workspace="fraud", kind=kind) == "changed"
+        stored = definitions.get(connection, "one", workspace="fraud", kind=kind)
+        assert (stored.version, stored.definition) == (3, first)
+        assert [one.kind for one in definitions.find(connection, kind)] == [kind]
+        assert definitions.find(connection) == []
+        with pytest.raises(NotFound, match=f"{kind.replace('_', ' ')} 'one' has no version 9"):
+            definitions.roll_back(connection, "one", 9, workspace="fraud", kind=kind)

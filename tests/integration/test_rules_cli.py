@@ -380,3 +380,13 @@ def test_lint_says_what_is_wrong_and_exits_1(ml_events: Command, file: File) -> 
     assert "default/never" in said.out
     assert "[never-matches]" in said.out
     assert json.dumps("nowhere").strip('"') in said.out
+
+
+def test_a_calendar_goes_back_to_a_former_version(ml_events: Command, file: File) -> None:
+    for opens in ("weekdays", "mon-thu"):
+        path = file("calendar.yaml", f"calendars:\n- {{name: work, days: {opens}}}\n")
+        assert ml_events("rules", "apply", "-f", path).code == 0
+    said = ml_events("rules", "rollback", "work", "--version", "1", "--kind", "calendar")
+    assert said.code == 0, said.err
+    assert said.out.strip() == "default/work is now as in version 1 (version 3)"
+    assert "rule 'work'" in ml_events("rules", "rollback", "work", "--version", "1").err

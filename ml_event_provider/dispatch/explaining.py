@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _ROLES = {
     "hit": "is one of the rule's own events",
     "break": "breaks the rule's row of events",
+    "other": "is another of the events of which the rule counts the last",
     "then": "is the event that the rule waits for after its own",
     "resolve": "ends the rule's alerts",
 }

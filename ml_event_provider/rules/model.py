@@ -147,13 +147,15 @@ class Rule(Matcher):
         return self
 
     def roles(self) -> dict[str, list[dict[str, Any]]]:
-        """What the rule's other events are: those that break a row, follow in a sequence, or end an alert.
+        """What the rule's other events are: what breaks a row, is another of the last, follows in a sequence, or ends
+        an alert.
 
         :raises ValueError: if they are not said and cannot be guessed.
         """
         found = {} if self.condition is None else {role: one.wishes() for role, one in self.condition.others.items()}
-        if self.condition is not None and self.condition.consecutive is not None and "break" not in found:
-            found["break"] = [self._undoing("condition.consecutive.broken_by")]
+        if self.condition is not None and self.condition.undone_by is not None:
+            role, field = self.condition.undone_by
+            found[role] = found.get(role) or [self._undoing(field)]
         if self.resolve is not None:
             if self.resolve.asks:
                 found["resolve"] = self.resolve.wishes()
@@ -234,7 +236,7 @@ class Rule(Matcher):
         found = {"hit": all_of(self.workspace, [*self.wishes(), *narrowed])}
         for role, wishes in self.roles().items():
             # What inhibits or follows may be about other things than the rule's own.
-            own = narrowed if role in {"break", "resolve"} else []
+            own = narrowed if role in {"break", "other", "resolve"} else []
             found[role] = all_of(self.workspace, [*wishes, *own])
         return found
 

@@ -208,8 +208,8 @@ def _keys() -> Iterator[str]:
 def _opposites() -> Iterator[str]:
     yield "## What undoes an event"
     yield ""
-    yield "`resolve: true` and `condition.consecutive` wait for these, where the rule names nothing else. For other"
-    yield "types say it: `resolve: {on: …}`, `broken_by: {on: …}`."
+    yield "`resolve: true`, `condition.consecutive` and `condition.last` wait for these, where the rule names nothing"
+    yield "else. For other types say it: `resolve: {on: …}`, `broken_by: {on: …}`, `others: {on: …}`."
     yield ""
     yield "| event type | is undone by |"
     yield "|---|---|"

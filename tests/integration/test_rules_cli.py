@@ -353,6 +353,28 @@ def test_a_backtest_of_the_stored_rules_is_what_the_dispatcher_told(ml_events: C
 
 
 @pytest.mark.parametrize(
+    ("condition", "kinds", "looked_at"),
+    [
+        ("last: {count: 2, of: 3}", {"fired": 1, "resolved": 1}, "is another of the events of which the rule counts"),
+        ("threshold: {count: 2, within: 1h, renew: true}", {"fired": 2}, "✗ pattern: type: wants"),
+    ],
+)
+def test_a_condition_is_backtested_and_explained_as_the_dispatcher_judged_it(
+    ml_events: Command, file: File, condition: str, kinds: dict[str, int], looked_at: str
+) -> None:
+    rule = RULE.replace("consecutive: {count: 3}", condition)
+    ml_events("rules", "apply", "-f", file("one.yaml", rule))
+    for number in range(6):
+        dag_run(number, SUCCEEDED if number > 3 else FAILED)
+    match()
+    found = ml_events("rules", "backtest", "--since", "1h", "-o", "json").json["stored"]
+    assert found["by_kind"] == kinds
+    assert len(ml_events("deliveries", "list", "-o", "json").json) == sum(found["sent"].values())
+    assert "notified" in explained(ml_events, "e-1", "three in a row")
+    assert looked_at in explained(ml_events, "e-4", "three in a row")
+
+
+@pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["--since", "soon"], "--since 'soon'"),

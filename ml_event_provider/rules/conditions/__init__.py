@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from ml_event_provider.rules.conditions.absence import Absence
 from ml_event_provider.rules.conditions.base import Memory, Observation, Tracked, Verdict
 from ml_event_provider.rules.conditions.consecutive import Consecutive
+from ml_event_provider.rules.conditions.last import Last
 from ml_event_provider.rules.conditions.metrics import MetricChange, MetricThreshold, MetricZScore
 from ml_event_provider.rules.conditions.sequence import Sequence
 from ml_event_provider.rules.conditions.statistic import Statistic
@@ -23,8 +24,8 @@ __all__ = ["Condition", "Memory", "Observation", "Tracked", "Verdict"]
 
 
 #: Fields, and conditions, that came after rules' states were first kept.
-_LATER: Final = {"metric_change": {"aggregate"}, "statistic": {"timezone", "against"}}
-_LATER_CONDITIONS: Final[frozenset[str]] = frozenset()
+_LATER: Final = {"threshold": {"renew"}, "metric_change": {"aggregate"}, "statistic": {"timezone", "against"}}
+_LATER_CONDITIONS: Final[frozenset[str]] = frozenset({"last"})
 
 
 class Condition(Part):
@@ -32,6 +33,7 @@ class Condition(Part):
 
     threshold: Threshold | None = Field(None, description="So many events within a time.")
     consecutive: Consecutive | None = Field(None, description="So many events in a row.")
+    last: Last | None = Field(None, description="So many of the last events.")
     absence: Absence | None = Field(None, description="No event for too long, or not when the schedule expects it.")
     sequence: Sequence | None = Field(None, description="Another event after the rule's own, or the lack of it.")
     metric_threshold: MetricThreshold | None = Field(None, description="Newest logged values against a limit.")
@@ -88,9 +90,18 @@ class Condition(Part):
         return allowed if allowed is not None and now - time > allowed else None
 
     @property
+    def undone_by(self) -> tuple[str, str] | None:
+        """The role of the events that undo the rule's own, and the field that may say which others they are."""
+        if self.consecutive is not None:
+            return "break", "condition.consecutive.broken_by"
+        return ("other", "condition.last.others") if self.last is not None else None
+
+    @property
     def others(self) -> dict[str, Matcher]:
         """The other events that it looks at, by their role, where the rule says which."""
         found: dict[str, Matcher] = {}
+        if self.last is not None and self.last.others is not None:
+            found["other"] = self.last.others
         if self.consecutive is not None and self.consecutive.broken_by is not None:
             found["break"] = self.consecutive.broken_by
         if self.sequence is not None:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: What an observation is to its condition: what it counts, what breaks or ends it.
-Role = Literal["hit", "break", "then"]
+#: What an observation is to its condition: what it counts, what breaks or follows it, what is another of its kind.
+Role = Literal["hit", "break", "other", "then"]
 #: What a condition remembers of one key: JSON.
 Memory = dict[str, Any]
 

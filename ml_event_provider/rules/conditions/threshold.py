@@ -12,12 +12,14 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import deque
 from datetime import timedelta
+from functools import cached_property
 from hashlib import blake2b
 from typing import Any, Final
 
 from pydantic import Field
 
 from ml_event_provider.rules.calendars import Duration, PositiveDuration
+from ml_event_provider.rules.conditions.anew import CountedAnew
 from ml_event_provider.rules.conditions.base import Memory, Observation, Verdict
 from ml_event_provider.rules.fields import Part, Path
 
@@ -29,7 +31,8 @@ ROOM: Final = 256
 
 
 class Threshold(Part):
-    """``count`` events within a time. It fires once for each stretch of time in which there were so many.
+    """``count`` events within a time. It fires once for each stretch of time in which there were so many; with
+    ``renew``, each time that so many came which no firing before has counted.
 
     An event that comes late counts where it belongs: it may complete a stretch that is past.
     """
@@ -39,16 +42,31 @@ class Threshold(Part):
     distinct: Path | None = Field(
         None, description="Count different values of this field of the event, rather than events."
     )
+    renew: bool = Field(
+        False, strict=True, description="Count anew after each firing: with count 2, each second event fires."
+    )
     lateness: Duration = Field(timedelta(hours=1), description="How late an event may come and still count.")
+
+    @cached_property
+    def anew(self) -> CountedAnew | None:
+        """How it counts anew, if it does."""
+        times = self.within.total_seconds(), self.lateness.total_seconds()
+        return CountedAnew(self.count, *times) if self.renew else None
 
     def begin(self, now: float) -> Memory:
         """Nothing seen, told or to be told."""
+        if self.anew is not None:
+            return self.anew.begin()
         # Seen: time, seq, with ``distinct`` the value. Told: the stretches, which touch each other nowhere.
         return {"seen": [], "told": [], "new": [], "room": ROOM}
 
     def take(self, memory: Memory, seen: Observation, now: float) -> None:
         """Insert an observation, and note the stretches of time that it makes or lengthens."""
         if self.distinct and seen.value is None:
+            return
+        if self.anew is not None:
+            value = _text(seen.value) if self.distinct else seen.seq
+            self.anew.take(memory, seen.time, seen.seq, value, now)
             return
         # A later one is at least now - lateness; what lies a whole window before that meets it no more.
         oldest = now - self.lateness.total_seconds() - self.within.total_seconds()
@@ -72,6 +90,8 @@ class Threshold(Part):
 
     def judge(self, memory: Memory, now: float) -> Verdict:
         """Active while the newest events are so many; fires for each stretch that touches none told before."""
+        if self.anew is not None:
+            return self.anew.judge(memory, now)
         fired, memory["new"] = tuple(memory["new"]), []
         until = max((end for _, end in memory["told"] if end > now), default=None)
         row = memory["seen"]

@@ -288,7 +288,7 @@ class Engine:
             if "hit" in roles:
                 self._outlet.fire(rule, firing, self.clock)
             return
-        if not roles & {"hit", "break", "then", "resolve"}:
+        if not roles & {"hit", "break", "other", "then", "resolve"}:
             return
         body = self._alert(rule, place)
         if rule.condition is not None and not self._observed(rule, roles, firing, document, body):
@@ -329,6 +329,8 @@ class Engine:
             condition.tracked.take(body["memory"], Observation(firing.time, firing.seq, "hit", value), self.clock)
         elif "break" in roles:
             condition.tracked.take(body["memory"], Observation(firing.time, firing.seq, "break"), self.clock)
+        elif "other" in roles:
+            condition.tracked.take(body["memory"], Observation(firing.time, firing.seq, "other"), self.clock)
         if "then" in roles:
             condition.tracked.take(body["memory"], Observation(firing.time, firing.seq, "then"), self.clock)
         return True

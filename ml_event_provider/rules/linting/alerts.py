@@ -33,7 +33,7 @@ def told(rule: Rule, target: RuleTarget) -> bool:
 def _endings(reading: Reading) -> Iterator[Remark]:
     """Events that would end what they begin."""
     patterns, condition = reading.patterns, reading.rule.condition
-    for role, outcome in (("break", "breaks no row"), ("resolve", "ends no alert")):
+    for role, outcome in (("break", "breaks no row"), ("other", "is no other"), ("resolve", "ends no alert")):
         if not {"hit", role} <= patterns.keys() or not reading.worlds(role):
             continue
         found = relation(patterns[role], patterns["hit"])

@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 #: An event type that the catalogue does not have.
 _FOREIGN: Final = "example"
 #: What does not happen to an alert where the events of that role are never about the same thing.
-_OUTCOMES: Final = {"break": "break a row", "then": "follow", "resolve": "end an alert"}
+_OUTCOMES: Final = {
+    "break": "break a row",
+    "other": "count among its last",
+    "then": "follow",
+    "resolve": "end an alert",
+}
 
 
 def check(reading: Reading) -> Iterator[Remark]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _OUTCOMES: Final = {
     "hit": "the rule never fires",
     "break": "no row is ever broken",
+    "other": "all of the last are the rule's own",
     "then": "nothing ever follows",
     "resolve": "no alert ends by it",
 }

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
     from ml_event_provider.rules.scope import ResourceGroup
 
 #: Where the rule says which events have that role.
-_PLACES: Final = {"break": "condition.consecutive.broken_by", "then": "condition.sequence.then", "resolve": "resolve"}
+_PLACES: Final = {
+    "break": "condition.consecutive.broken_by",
+    "other": "condition.last.others",
+    "then": "condition.sequence.then",
+    "resolve": "resolve",
+}
 
 
 class Reading:

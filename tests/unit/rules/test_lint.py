@@ -321,6 +321,11 @@ CASES: list[tuple[str, str, str, str, dict[str, Any], dict[str, Any]]] = [
         {**consecutive(), "resolve": {"on": DONE}},
     ),
     (
+        *("other-is-own", "error", "condition.last.others", "is no other"),
+        {"on": "airflow.dag_run.*", "condition": {"last": {"count": 3, "of": 5, "others": {"on": DONE}}}},
+        {"on": FAILED, "condition": {"last": {"count": 3, "of": 5, "others": {"on": "airflow.dag_run.*"}}}},
+    ),
+    (
         *("break-is-own", "error", "condition.consecutive.broken_by", "breaks no row"),
         {"on": "airflow.dag_run.*", **consecutive(broken_by={"on": DONE})},
         {"on": FAILED, **consecutive(broken_by={"on": "airflow.dag_run.*"})},

@@ -12,6 +12,7 @@ from tests.unit.rules.conditions.slow_models import (
     Slow,
     SlowAbsence,
     SlowConsecutive,
+    SlowLast,
     SlowMetricChange,
     SlowMetricThreshold,
     SlowMetricZScore,
@@ -19,6 +20,7 @@ from tests.unit.rules.conditions.slow_models import (
     SlowSequence,
     SlowStatistic,
     SlowThreshold,
+    SlowThresholdAnew,
 )
 from tests.unit.rules.engine.driving import FAILED, SUCCESS, TICK, arrival
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
     from ml_event_provider.rules.engine import Arrival
 
-ROLES = {"hit": FAILED, "break": SUCCESS, "then": SUCCESS}
+ROLES = {"hit": FAILED, "break": SUCCESS, "other": SUCCESS, "then": SUCCESS}
 
 
 class Step(NamedTuple):
@@ -106,11 +108,21 @@ def seconds(options: dict[str, Any], *names: str) -> dict[str, Any]:
 
 
 @st.composite
-def thresholds(draw: st.DrawFn) -> Case:
+def thresholds(draw: st.DrawFn, *, renew: bool = False) -> Case:
     options = {"count": draw(st.integers(1, 4)), "within": draw(ticks(1, 8)), "lateness": draw(ticks(0, 6))}
     distinct = draw(st.booleans())
     condition = seconds(options, "within", "lateness") | ({"distinct": "data.value"} if distinct else {})
-    return Case({"threshold": condition}, SlowThreshold, options | {"distinct": distinct}, lateness=options["lateness"])
+    if renew:
+        condition["renew"] = True
+    model = SlowThresholdAnew if renew else SlowThreshold
+    return Case({"threshold": condition}, model, options | {"distinct": distinct}, lateness=options["lateness"])
+
+
+@st.composite
+def lasts(draw: st.DrawFn) -> Case:
+    options = {"count": draw(st.integers(1, 4))}
+    options["of"] = options["count"] + draw(st.integers(0, 3))
+    return Case({"last": options}, SlowLast, options, others="other")
 
 
 @st.composite
@@ -212,6 +224,8 @@ def statistics(draw: st.DrawFn, *, against: bool = False) -> Case:
 
 CASES = {
     "threshold": thresholds(),
+    "threshold that counts anew": thresholds(renew=True),
+    "last": lasts(),
     "consecutive": consecutives(),
     "sequence": sequences(missing=False),
     "missing": sequences(missing=True),

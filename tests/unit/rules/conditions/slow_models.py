@@ -81,6 +81,50 @@ class SlowThreshold(Slow):
         return found
 
 
+class SlowThresholdAnew(Slow):
+    def judge(self, now: int) -> tuple[bool | None, list[int | None]]:
+        self.told = self.told or []
+        fired: list[int | None] = []
+        while (found := self._next()) is not None:
+            newest: dict[str, int] = {}
+            for one in found:
+                newest[self._value(one)] = one.time
+            self.told.append((found, min(newest.values()) + self.options["within"]))
+            fired.append(found[-1].seq)
+        return any(now < until for _, until in self.told), fired
+
+    def _next(self) -> list[Seen] | None:
+        """The first events that are enough, were not counted before, and have no firing between them."""
+        used = {one.seq for found, _ in self.told for one in found}
+        waiting = [
+            one
+            for one in sorted(self.seen, key=lambda one: one[:2])
+            if one.seq not in used and not (self.options["distinct"] and one.value is None)
+        ]
+        firings = [found[-1][:2] for found, _ in self.told]
+        for last in waiting:
+            among = [
+                one
+                for one in waiting
+                if one[:2] <= last[:2]
+                and last.time - one.time < self.options["within"]
+                and not any(one[:2] < firing < last[:2] for firing in firings)
+            ]
+            if len({self._value(one) for one in among}) >= self.options["count"]:
+                return among
+        return None
+
+    def _value(self, one: Seen) -> str:
+        return repr(one.value) if self.options["distinct"] else str(one.seq)
+
+
+class SlowLast(Slow):
+    def judge(self, now: int) -> tuple[bool | None, list[int | None]]:
+        last = sorted(self.seen, key=lambda one: one[:2])[-self.options["of"] :]
+        own = [one.seq for one in last if one.role == "hit"]
+        return self.edge(len(own) >= self.options["count"], own[-1] if own else None)
+
+
 class SlowConsecutive(Slow):
     def judge(self, now: int) -> tuple[bool | None, list[int | None]]:
         self.told = self.told or set()

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_event_provider.rules.conditions import Condition, Memory, Observation, Verdict, sequence, threshold
+from ml_event_provider.rules.conditions import Condition, Memory, Observation, Verdict, anew, sequence, threshold
 from ml_event_provider.rules.engine import MemoryStates, Place
 from ml_event_provider.rules.model import Rule
 from tests.unit.rules.engine.driving import FAILED, START, SUCCESS, Driver, arrival, at, run, tick_of
@@ -62,6 +62,91 @@ def told(condition: dict[str, Any], arrivals: list[Any], until: float = 40) -> l
 def test_so_many_events_within_a_time(arrivals: list[Any], expected: list[Any]) -> None:
     condition = {"threshold": {"count": 3, "within": 60, "lateness": 200}}
     assert told(condition, arrivals) == expected
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "expected"),
+    [
+        pytest.param([hit(1, 0)], [], id="too few"),
+        pytest.param(
+            [hit(seq, seq) for seq in range(1, 6)],
+            [("fired", 2, (2,)), ("fired", 4, (4,)), ("resolved", 9, (4,))],
+            id="each second fires",
+        ),
+        pytest.param(
+            [hit(1, 0), hit(2, 1), hit(3, 8), hit(4, 9)],
+            [("fired", 1, (2,)), ("resolved", 6, (2,)), ("fired", 9, (4,)), ("resolved", 14, (4,))],
+            id="again after it is over",
+        ),
+        pytest.param(
+            [hit(1, 0), hit(2, 1), hit(3, 2), hit(4, 8)], [("fired", 1, (2,)), ("resolved", 6, (2,))], id="far"
+        ),
+        pytest.param(
+            [hit(1, 5), hit(2, 6), hit(3, 7, late=3), hit(4, 8)],
+            [("fired", 6, (2,)), ("resolved", 11, (2,))],
+            id="a late event from before a firing counts not with one after it",
+        ),
+        pytest.param(
+            [hit(1, 5), hit(2, 6), hit(3, 7, late=3), hit(4, 8, late=5)],
+            [("fired", 6, (2,)), ("fired", 8, (3,)), ("resolved", 11, (3,))],
+            id="two late ones from before a firing are another",
+        ),
+    ],
+)
+def test_so_many_events_within_a_time_again_and_again(arrivals: list[Any], expected: list[Any]) -> None:
+    condition = {"threshold": {"count": 2, "within": 60, "lateness": 200, "renew": True}}
+    assert told(condition, arrivals) == expected
+
+
+def test_counted_anew_a_flood_of_one_value_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(anew, "MOST", 300)
+    condition = {"threshold": {"count": 3, "within": "1d", "distinct": "data.value", "renew": True}}
+    flood = [hit(seq, seq / 10, "many") for seq in range(2, 2000)]
+    assert told(condition, [hit(1, 0, "first"), *flood, hit(2000, 201, "last")], 202) == [("fired", 201, (2000,))]
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "expected"),
+    [
+        pytest.param([hit(1, 1), undo(2, 2), hit(3, 3)], [], id="too few"),
+        pytest.param(
+            [hit(1, 1), undo(2, 2), hit(3, 3), undo(4, 4), hit(5, 5), hit(6, 6), undo(7, 7), undo(8, 8)],
+            [("fired", 5, (5,)), ("resolved", 8, (8,))],
+            id="three of the last five, until they are not",
+        ),
+        pytest.param([hit(1, 1), hit(2, 2), hit(3, 3)], [("fired", 3, (3,))], id="three are enough before five came"),
+        pytest.param(
+            [hit(1, 1), hit(2, 2), undo(3, 3), undo(4, 4), undo(5, 5), hit(6, 6)], [], id="what is older counts no more"
+        ),
+        pytest.param(
+            [hit(1, 1), hit(2, 2), undo(3, 4), hit(4, 5, late=2)], [("fired", 5, (4,))], id="a late event counts"
+        ),
+        pytest.param(
+            [hit(1, 5), hit(2, 6), undo(3, 7), undo(4, 8), undo(5, 9), hit(6, 10, late=8)],
+            [],
+            id="a late event that is not among the last says nothing",
+        ),
+    ],
+)
+def test_so_many_of_the_last(arrivals: list[Any], expected: list[Any]) -> None:
+    assert told({"last": {"count": 3, "of": 5}}, arrivals) == expected
+
+
+@pytest.mark.parametrize(
+    ("part", "problem"),
+    [
+        ({"count": 6, "of": 5}, "6 of the last 5 can never be"),
+        ({"count": 1, "of": 5, "others": {}}, "others needs 'on' or 'event_pattern'"),
+    ],
+)
+def test_what_can_never_be_of_the_last_is_refused(part: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        Rule.model_validate(RULE | {"condition": {"last": part}})
+
+
+def test_the_others_of_the_last_must_be_known() -> None:
+    with pytest.raises(ValueError, match=r"condition.last.others: nothing is known to undo com.example.called"):
+        Rule.model_validate(RULE | {"on": "com.example.called", "condition": {"last": {"count": 1, "of": 2}}})
 
 
 def test_an_event_without_the_field_has_no_value_to_count() -> None:
@@ -651,6 +736,7 @@ def test_what_is_remembered_goes_on_where_a_condition_means_what_it_meant(condit
         ({"statistic": {"filter": "max", "period": "1d", "comparison": ">", "threshold": 3}}, {"timezone": "UTC"}),
         ({"statistic": {"filter": "max", "period": "1d", "comparison": ">", "threshold": 3}}, {"against": {}}),
         ({"metric_change": {"threshold": 0.5}}, {"aggregate": "max"}),
+        ({"threshold": {"count": 2, "within": "1h"}}, {"renew": True}),
     ],
 )
 def test_what_is_remembered_begins_anew_where_it_means_something_else(
@@ -667,6 +753,9 @@ def test_memory_stays_small() -> None:
         {"threshold": {"count": 3, "within": 60, "distinct": "data.value"}},
         {"statistic": {"filter": "variance", "period": "1h", "comparison": ">", "threshold": 3}},
         {"sequence": {"then": {"on": SUCCESS}, "within": 60, "missing": True}},
+        {"threshold": {"count": 3, "within": 60, "renew": True}},
+        {"threshold": {"count": 30, "within": 60, "renew": True, "distinct": "data.value"}},
+        {"last": {"count": 300, "of": 1000}},
         {"consecutive": {"count": 3}},
         {"sequence": {"then": {"on": SUCCESS}, "within": 60}},
         {"absence": {"within": 60}},

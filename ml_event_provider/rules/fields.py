@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
@@ -51,6 +52,18 @@ def _said_by_people(options: dict[str, Any]) -> dict[str, Any]:
     if inner:
         raise ValueError(f"{', '.join(inner)} is noted between two tries and cannot be said: leave it out")
     return options
+
+
+def _no_number(value: Any) -> Any:
+    """Refuse what pydantic would take for a number: true, and texts."""
+    if isinstance(value, bool | str):
+        text = str(value).lower() if isinstance(value, bool) else repr(value)
+        raise ValueError(f"must be a number, not {text}; write it as a number, without quotes")
+    return value
+
+
+#: Marks a field that takes numbers only, neither ``true`` nor ``"3"``.
+NUMBER: Final = BeforeValidator(_no_number)
 
 
 def listed(value: Any) -> Any:

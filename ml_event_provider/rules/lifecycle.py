@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Annotated
 
 from pydantic import ConfigDict, Field, JsonValue, model_validator
 
 from ml_event_provider.rules.calendars import Duration, PositiveDuration
-from ml_event_provider.rules.fields import Options, Part, Paths, Reference, ShortPart
+from ml_event_provider.rules.fields import NUMBER, Options, Part, Paths, Reference, ShortPart
 from ml_event_provider.rules.matcher import Matcher
 
 
@@ -41,7 +42,7 @@ class Cooldown(ShortPart):
 class Flapping(Part):
     """Mutes an alert that fires and ends again and again, until it is calm."""
 
-    changes: int = Field(6, ge=2, le=1000, description="How many changes make it flap.")
+    changes: Annotated[int, NUMBER] = Field(6, ge=2, le=1000, description="How many changes make it flap.")
     within: PositiveDuration = Field(timedelta(hours=1), description="In which time.")
 
 
@@ -51,7 +52,9 @@ class Group(Part):
     by: Paths = Field((), description="Firings with equal values of these fields of their event go together.")
     wait: Duration = Field(timedelta(seconds=30), description="How long the first of a group waits for others.")
     interval: Duration = Field(timedelta(minutes=5), description="The shortest time between two messages of a group.")
-    max: int = Field(100, ge=1, le=1000, description="A message goes at once when so many have gathered.")
+    max: Annotated[int, NUMBER] = Field(
+        100, ge=1, le=1000, description="A message goes at once when so many have gathered."
+    )
 
 
 class Inhibit(Matcher):

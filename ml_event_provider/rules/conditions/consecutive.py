@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from bisect import insort
 from datetime import timedelta
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
 from ml_event_provider.rules.calendars import Duration
 from ml_event_provider.rules.conditions.base import Memory, Observation, Verdict
-from ml_event_provider.rules.fields import Part
+from ml_event_provider.rules.fields import NUMBER, Part
 from ml_event_provider.rules.matcher import Matcher
 
 
@@ -20,7 +20,7 @@ class Consecutive(Part):
     An event that comes late counts where it belongs: it may complete a row that was broken since, or break one.
     """
 
-    count: int = Field(ge=1, le=1000, description="How many events in a row.")
+    count: Annotated[int, NUMBER] = Field(ge=1, le=1000, description="How many events in a row.")
     broken_by: Matcher | None = Field(
         None, description="The events that break the row; by default, those that undo the rule's own."
     )

@@ -10,11 +10,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from ml_event_provider.rules.conditions.base import Memory, Observation, Verdict
-from ml_event_provider.rules.fields import Part, Path
+from ml_event_provider.rules.fields import NUMBER, Part, Path
 
 Comparison = Literal[">", ">=", "<", "<=", "=", "!="]
-Window = Annotated[int, Field(ge=1, le=10_000)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
+Window = Annotated[int, NUMBER, Field(ge=1, le=10_000)]
+Finite = Annotated[float, NUMBER, Field(allow_inf_nan=False)]
 Direction = Literal["increase", "decrease", "any"]
 Aggregate = Literal["average", "min", "max", "last"]
 
@@ -175,7 +175,7 @@ class MetricChange(_Logged):
 class MetricZScore(_Logged):
     """How many standard deviations the last logged value is away from the mean of those before it."""
 
-    window: Annotated[int, Field(ge=2, le=10_000)] = Field(30, description="How many values before the last.")
+    window: Annotated[int, NUMBER, Field(ge=2, le=10_000)] = Field(30, description="How many values before the last.")
     threshold: Annotated[Finite, Field(gt=0)] = Field(3.0, description="How many standard deviations at least.")
     direction: Direction = Field("any", description="To which side.")
 

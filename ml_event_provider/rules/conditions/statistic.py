@@ -6,7 +6,7 @@ from datetime import timedelta
 from fractions import Fraction
 from functools import cached_property
 from math import isfinite
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -23,13 +23,15 @@ from ml_event_provider.rules.conditions.metrics import (
     number,
 )
 from ml_event_provider.rules.conditions.periods import Periods
-from ml_event_provider.rules.fields import Part, Path
+from ml_event_provider.rules.fields import NUMBER, Part, Path
 
 
 class Against(Part):
     """Which earlier period a period is compared with, and how: the change takes the place of the statistic."""
 
-    periods: int = Field(1, ge=1, le=744, description="How many periods earlier: 1 is the one before.")
+    periods: Annotated[int, NUMBER] = Field(
+        1, ge=1, le=744, description="How many periods earlier: 1 is the one before."
+    )
     compare: Literal["relative", "absolute"] = Field(
         "relative", description="The change as a share of the earlier statistic (0.1 is 10 %), or as it is."
     )
@@ -59,7 +61,7 @@ class Statistic(Part):
     )
     comparison: Comparison = Field(description="How the statistic must stand to the threshold.")
     threshold: Finite = Field(description="The limit.")
-    count: int = Field(1, ge=1, le=180, description="How many periods in a row.")
+    count: Annotated[int, NUMBER] = Field(1, ge=1, le=180, description="How many periods in a row.")
     wait: Duration = Field(
         timedelta(minutes=1), description="How long after a period's end to wait for values that come late."
     )

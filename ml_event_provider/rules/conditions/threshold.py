@@ -14,14 +14,14 @@ from collections import deque
 from datetime import timedelta
 from functools import cached_property
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from pydantic import Field
 
 from ml_event_provider.rules.calendars import Duration, PositiveDuration
 from ml_event_provider.rules.conditions.anew import CountedAnew
 from ml_event_provider.rules.conditions.base import Memory, Observation, Verdict
-from ml_event_provider.rules.fields import Part, Path
+from ml_event_provider.rules.fields import NUMBER, Part, Path
 
 #: How many events, and stretches told, are remembered of a key. Of more that matter the oldest are forgotten: what
 #: comes late among those may miss them, or be told again.
@@ -37,7 +37,7 @@ class Threshold(Part):
     An event that comes late counts where it belongs: it may complete a stretch that is past.
     """
 
-    count: int = Field(ge=1, le=1000, description="How many events.")
+    count: Annotated[int, NUMBER] = Field(ge=1, le=1000, description="How many events.")
     within: PositiveDuration = Field(description="In which time, measured by the events' own times.")
     distinct: Path | None = Field(
         None, description="Count different values of this field of the event, rather than events."

@@ -41,6 +41,12 @@ def _endings(reading: Reading) -> Iterator[Remark]:
             if found not in ("disjoint", "unknown"):
                 text = "an event of the rule's own may end the alert that it begins; narrow one of the two"
                 yield reading.remark("warning", "resolve-is-own", "resolve", text)
+        elif role == "break" and found == "b_in_a":
+            text = (
+                "the rule's own events are among these; they count first, and never break the row: narrow the one that"
+                " breaks it"
+            )
+            yield reading.remark("warning", "break-is-own", reading.place(role), text)
         elif found in ("equal", "a_in_b"):
             text = f"each of these events is one of the rule's own, which counts first, and so {outcome}; name others"
             yield reading.remark("error", f"{role}-is-own", reading.place(role), text)
@@ -53,6 +59,27 @@ def _times(rule: Rule, reading: Reading) -> Iterator[Remark]:
             f" {show_duration(rule.cooldown.time)}; repeat it less often, or have a shorter cooldown"
         )
         yield reading.remark("warning", "cooldown-over-repeat", "cooldown", text)
+    after = None if rule.resolve is None else rule.resolve.after
+    if rule.cooldown is not None and after is not None and rule.cooldown.time > after:
+        text = (
+            f"an alert ends {show_duration(after)} after the last firing, while others are held back for"
+            f" {show_duration(rule.cooldown.time)}; have a cooldown that is not longer"
+        )
+        yield reading.remark("warning", "cooldown-over-resolve", "cooldown", text)
+    within = None if rule.condition is None or rule.condition.threshold is None else rule.condition.threshold.within
+    if after is not None and within is not None and after < within:
+        text = (
+            f"an alert ends {show_duration(after)} after it fired, although its events count for"
+            f" {show_duration(within)}; leave 'after' out: the condition ends by itself"
+        )
+        yield reading.remark("warning", "resolve-before-condition", "resolve.after", text)
+    for number, inhibit in enumerate(rule.inhibit):
+        if inhibit.wait > inhibit.within:
+            text = (
+                f"a notification waits {show_duration(inhibit.wait)} for an event that counts only within"
+                f" {show_duration(inhibit.within)}; wait no longer than 'within'"
+            )
+            yield reading.remark("warning", "wait-over-within", f"inhibit[{number}].wait", text)
     if rule.ends:
         return
     advice = "say what ends it in 'resolve'"

@@ -14,11 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ml_event_provider.rules.conditions.absence import Absence
+    from ml_event_provider.rules.conditions.metrics import MetricChange
     from ml_event_provider.rules.linting.reading import Reading
     from ml_event_provider.rules.linting.remarks import Remark
 
 #: How many of the expected keys that never come are named.
 _NAMED: Final = 5
+#: From which share on a relative change is probably meant in percent.
+_ABSURD: Final = 5
 
 
 def check(reading: Reading) -> Iterator[Remark]:
@@ -33,6 +36,10 @@ def check(reading: Reading) -> Iterator[Remark]:
             " ones are to be held back"
         )
         yield reading.remark("warning", "threshold-of-one", "condition.threshold.count", text)
+    if condition.threshold is not None and condition.threshold.count > 1:
+        yield from _distinct(reading, condition.threshold.distinct)
+    if condition.metric_change is not None:
+        yield from _share(reading, condition.metric_change)
     if condition.value_path is not None and condition.threshold is None:
         yield from _value(reading, condition.value_path)
     if condition.absence is not None and condition.absence.expect:
@@ -40,6 +47,37 @@ def check(reading: Reading) -> Iterator[Remark]:
     if condition.sequence is not None and _both(reading):
         text = "an event may be both the rule's own and the one that follows it, and so follows itself; narrow one"
         yield reading.remark("warning", "then-is-own", "condition.sequence.then", text)
+
+
+def _distinct(reading: Reading, path: str | None) -> Iterator[Remark]:
+    """Whether all events of one key have the same value."""
+    by = reading.rule.by
+    keys = [by] if by is not None else natural(reading)
+    if path is not None and keys and all(path in paths for paths in keys):
+        text = (
+            f"each alert is about one {path}, so there are never two values of it to count; count those of another"
+            " field, or leave it out of 'by'"
+        )
+        yield reading.remark("error", "distinct-is-key", "condition.threshold.distinct", text)
+
+
+def _share(reading: Reading, change: MetricChange) -> Iterator[Remark]:
+    """Whether a change was said in percent where a share is meant."""
+    if change.compare != "relative":
+        return
+    place = "condition.metric_change.threshold"
+    if change.direction == "decrease" and change.threshold > 1:
+        text = (
+            f"a fall by {change.threshold:.0%} goes below nothing, which only negative values do: the change is a"
+            f" share, so write {change.threshold / 100:g} for {change.threshold:g} %"
+        )
+        yield reading.remark("warning", "absurd-quantity", place, text)
+    elif change.threshold >= _ABSURD:
+        text = (
+            f"{change.threshold:g} is a change of {change.threshold:.0%}: the change is a share, so write"
+            f" {change.threshold / 100:g} for {change.threshold:g} %"
+        )
+        yield reading.remark("warning", "absurd-quantity", place, text)
 
 
 def _both(reading: Reading) -> bool:

@@ -29,6 +29,12 @@ _NAMED: Final = 3
 #: The targets' options that say where a message goes.
 _ROUTES: Final = ("to", "channel", "endpoint")
 
+#: The rule's fields that say when it fires on its events, how gravely, and what becomes of that.
+_MANNERS: Final = (
+    *("condition", "by", "severity", "resolve", "repeat", "cooldown", "suppress", "flapping", "escalate", "group"),
+    *("active", "inhibit", "actions"),
+)
+
 
 class _Member(NamedTuple):
     number: int
@@ -157,8 +163,8 @@ def _said_twice(member: _Member, others: Sequence[tuple[_Likely, bool]]) -> Iter
 
 
 def _manner(rule: Rule) -> tuple[Any, ...]:
-    """When the rule fires on its events, and how gravely."""
-    return rule.condition, rule.by, rule.severity
+    """When the rule fires on its events, how gravely, and what becomes of that."""
+    return tuple(getattr(rule, name) for name in _MANNERS)
 
 
 def _named(names: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from ml_event_provider.rules.linting.keys import natural
 from ml_event_provider.rules.linting.remarks import Remark
 from ml_event_provider.rules.presets import nearest
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 def check(reading: Reading, around: Surroundings) -> Iterator[Remark]:
     """What the rule names and is not there."""
     yield from _scope(reading, around)
+    yield from _expected(reading, around)
+    yield from _twice(reading)
     yield from _targets(reading, around)
     yield from _calendars(reading, around)
     for number, action in enumerate(reading.rule.actions):
@@ -44,6 +47,32 @@ def _scope(reading: Reading, around: Surroundings) -> Iterator[Remark]:
             if name not in around.known_dags and not any(fits(dag, name) for dag in around.known_dags):
                 text = f"no DAG fits {name!r}{nearest(name, around.known_dags)}: its events never come"
                 yield reading.remark("warning", "no-dag", "scope.dags", text)
+
+
+def _expected(reading: Reading, around: Surroundings) -> Iterator[Remark]:
+    """DAGs that are expected to run and do not exist: an absence would be told for ever."""
+    rule, condition = reading.rule, reading.rule.condition
+    if around.known_dags is None or condition is None or condition.absence is None:
+        return
+    keys = [rule.by] if rule.by is not None else natural(reading)
+    for key in condition.absence.expect or ():
+        for name in dict.fromkeys(
+            one for paths in keys for path, one in zip(paths, key, strict=False) if path == "data.dag_id"
+        ):
+            if isinstance(name, str) and name not in around.known_dags:
+                text = f"there is no DAG {name!r}{nearest(name, around.known_dags)}: its events never come; correct it"
+                yield reading.remark("warning", "no-dag", "condition.absence.expect", text)
+
+
+def _twice(reading: Reading) -> Iterator[Remark]:
+    """Targets that stand twice in one list, all that they say included."""
+    lists = [("targets", reading.rule.targets)]
+    lists += [(f"escalate[{step}].targets", each.targets) for step, each in enumerate(reading.rule.escalate)]
+    for place, targets in lists:
+        for number, target in enumerate(targets):
+            if target in targets[:number]:
+                text = f"{target.conn_id!r} stands twice, and would be told twice; take one away"
+                yield reading.remark("warning", "target-twice", f"{place}[{number}]", text)
 
 
 def _targets(reading: Reading, around: Surroundings) -> Iterator[Remark]:

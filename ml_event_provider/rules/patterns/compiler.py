@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ml_event_provider.rules.patterns.addresses import address
 from ml_event_provider.rules.patterns.errors import InvalidPattern, shown
-from ml_event_provider.rules.patterns.operators import RESERVED, predicate
+from ml_event_provider.rules.patterns.operators import OPERATORS, RESERVED, predicate
 from ml_event_provider.rules.patterns.predicates import Equal, Predicate, Present, SameEvent
 from ml_event_provider.rules.patterns.values import ABSENT, Plain
 
@@ -109,6 +109,7 @@ class _Compiler:
                 else:
                     result = _both(where, result, [({path: leaf},) for leaf in leaves])
             elif isinstance(value, dict):
+                _check_operator_object(prefix + name, value)
                 result = self.fields(value, f"{prefix}{name}.", depth + 1, result)
             else:
                 raise InvalidPattern(
@@ -216,6 +217,30 @@ def _check_or(path: str, value: Any) -> None:
                 problem = f"wants objects only, not {shown(next(i for i in value if not isinstance(i, dict)))}"
     if problem:
         raise InvalidPattern(path, problem, operator="$or")
+
+
+def _check_operator_object(path: str, value: Mapping[Any, Any]) -> None:
+    """Refuse one operator that stands where a list of operators is meant.
+
+    What may be an object with a field of such a name is one.
+    """
+    if len(value) == 1:
+        (name, operand), *_ = value.items()
+        if name in OPERATORS and _is_operand(path, name, value):
+            raise InvalidPattern(path, f"stands outside a list; write [{shown({name: operand})}]", operator=name)
+
+
+def _is_operand(path: str, name: str, value: Mapping[Any, Any]) -> bool:
+    if not isinstance(value[name], list | dict):
+        return True
+    # Lists of values are what a field of that name would have; only a comparison's form is none.
+    if name != "numeric":
+        return False
+    try:
+        predicate(path, value)
+    except InvalidPattern:
+        return False
+    return True
 
 
 def _both(path: str, left: list[Alternative], right: list[Alternative]) -> list[Alternative]:

@@ -78,6 +78,56 @@ APPROVAL = "ml.model_version.approval_changed"
 #: code, level, field, words of the text; a rule that has the remark, and a near one without any.
 CASES: list[tuple[str, str, str, str, dict[str, Any], dict[str, Any]]] = [
     (
+        *("distinct-is-key", "error", "condition.threshold.distinct", "never two values"),
+        {"by": "data.dag_id", "condition": {"threshold": {"count": 2, "within": "1h", "distinct": "data.dag_id"}}},
+        {"by": [], "condition": {"threshold": {"count": 2, "within": "1h", "distinct": "data.dag_id"}}},
+    ),
+    (
+        *("distinct-is-key", "error", "condition.threshold.distinct", "leave it out of 'by'"),
+        {"condition": {"threshold": {"count": 2, "within": "1h", "distinct": "data.dag_id"}}},
+        {"condition": {"threshold": {"count": 2, "within": "1h", "distinct": "data.run_id"}}},
+    ),
+    (
+        *("absurd-quantity", "warning", "condition.metric_change.threshold", "write 0.05 for 5 %"),
+        {"on": LOGGED, "condition": {"metric_change": {"threshold": 5}}},
+        {"on": LOGGED, "condition": {"metric_change": {"threshold": 5, "compare": "absolute"}}},
+    ),
+    (
+        *("absurd-quantity", "warning", "condition.metric_change.threshold", "below nothing"),
+        {"on": LOGGED, "condition": {"metric_change": {"threshold": 2, "direction": "decrease"}}},
+        {"on": LOGGED, "condition": {"metric_change": {"threshold": 2, "direction": "increase"}}},
+    ),
+    (
+        *("cooldown-over-resolve", "warning", "cooldown", "ends 1h after"),
+        {"cooldown": "2h", "resolve": {"after": "1h"}},
+        {"cooldown": "1h", "resolve": {"after": "1h"}},
+    ),
+    (
+        *("resolve-before-condition", "warning", "resolve.after", "count for 1h"),
+        {"condition": {"threshold": {"count": 2, "within": "1h"}}, "resolve": {"after": "10m"}},
+        {"condition": {"threshold": {"count": 2, "within": "1h"}}, "resolve": {"after": "1h"}},
+    ),
+    (
+        *("wait-over-within", "warning", "inhibit[0].wait", "only within 5m"),
+        {"inhibit": {"on": DONE, "within": "5m", "wait": "10m"}},
+        {"inhibit": {"on": DONE, "within": "5m", "wait": "5m"}},
+    ),
+    (
+        *("target-twice", "warning", "targets[1]", "told twice"),
+        {"targets": ["slack_ml", "slack_ml"]},
+        {"targets": ["slack_ml", {"conn_id": "slack_ml", "options": {"channel": "#other"}}]},
+    ),
+    (
+        *("no-dag", "warning", "condition.absence.expect", "did you mean 'train'"),
+        absence("trian"),
+        absence("train"),
+    ),
+    (
+        *("break-is-own", "warning", "condition.consecutive.broken_by", "never break the row"),
+        consecutive(broken_by={"on": "airflow.dag_run.*"}),
+        consecutive(broken_by={"on": DONE}),
+    ),
+    (
         *("never-matches", "error", "event_pattern", "the rule never fires"),
         {"event_pattern": {"type": ["airflow.dag_run.success"]}},
         {"event_pattern": {"type": ["airflow.dag_run.failed"]}},
@@ -328,7 +378,7 @@ CASES: list[tuple[str, str, str, str, dict[str, Any], dict[str, Any]]] = [
     (
         *("break-is-own", "error", "condition.consecutive.broken_by", "breaks no row"),
         {"on": "airflow.dag_run.*", **consecutive(broken_by={"on": DONE})},
-        {"on": FAILED, **consecutive(broken_by={"on": "airflow.dag_run.*"})},
+        {"on": FAILED, **consecutive(broken_by={"on": ["airflow.dag_run.success", "airflow.dag_run.running"]})},
     ),
     (
         *("never-the-same", "error", "resolve", "about data.dag_id, the rule's own about data.dag_id/data.task_id"),
@@ -419,6 +469,11 @@ GRAVE = {"targets": {"conn_id": "slack_ml", "min_severity": "error"}, "severity"
         ({}, {"targets": "mail"}, []),
         ({}, {"targets": ["slack_ml", "mail"]}, [("overlap", "warning", "b")]),
         ({}, {"by": "data.dag_id"}, [("overlap", "info", "b")]),
+        ({"resolve": True}, {"resolve": True, "repeat": "1h"}, [("overlap", "info", "b")]),
+        ({}, {"escalate": [{"after": "1h", "targets": "mail"}], "resolve": True}, [("overlap", "info", "b")]),
+        ({}, {"group": {"wait": "1m"}}, [("overlap", "info", "b")]),
+        ({}, {"inhibit": {"on": DONE}}, [("overlap", "info", "b")]),
+        ({"cooldown": "1h"}, {"cooldown": "1d"}, [("overlap", "info", "b")]),
         ({}, consecutive(), [("overlap", "info", "b")]),
         ({"on": [FAILED, DONE]}, {"on": [DONE, FAILED]}, [("duplicate", "warning", "b")]),
         ({}, {"scope": TRAIN}, [("overlap", "warning", "b")]),

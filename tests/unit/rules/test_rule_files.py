@@ -196,3 +196,32 @@ def test_a_rule_survives_writing_and_reading(tmp_path: Path) -> None:
     )
     path = written(tmp_path / "a.json", rule.model_dump_json())
     assert load_rules(path) == [rule]
+
+
+@pytest.mark.parametrize(
+    ("field", "where"),
+    [
+        ("condition: {consecutive: {count: VALUE}}", "condition.consecutive.count"),
+        ("condition: {threshold: {count: VALUE, within: 1h}}", "condition.threshold.count"),
+        ("condition: {metric_threshold: {comparison: '>', threshold: VALUE}}", "condition.metric_threshold.threshold"),
+        ("group: {max: VALUE}", "group.max"),
+        ("flapping: {changes: VALUE}", "flapping.changes"),
+    ],
+)
+@pytest.mark.parametrize(("value", "shown"), [("true", "true"), ('"3"', "'3'")])
+def test_a_number_is_neither_true_nor_a_text(tmp_path: Path, field: str, where: str, value: str, shown: str) -> None:
+    path = tmp_path / "rule.yaml"
+    path.write_text(f"name: r\non: task failed\ntargets: ops\n{field.replace('VALUE', value)}\n", "utf-8")
+    with pytest.raises(InvalidRule) as raised:
+        load_rules(path)
+    assert str(raised.value).startswith(f"{path}:4: {where}: must be a number, not {shown}")
+
+
+def test_an_operator_without_its_list_is_told_how_to_be_written(tmp_path: Path) -> None:
+    path = tmp_path / "rule.yaml"
+    path.write_text('name: r\nevent_pattern: {data: {value: {numeric: [">", 1]}}}\ntargets: ops\n', "utf-8")
+    with pytest.raises(InvalidRule) as raised:
+        load_rules(path)
+    assert 'event_pattern.data.value: \'numeric\' stands outside a list; write [{"numeric": [">", 1]}]' in str(
+        raised.value
+    )

@@ -70,6 +70,8 @@ class Batch:
                 self.engine.end(rule, place, why, now)
         lasting = states.open_places(self._connection, self.workspace)
         self.memory.prefetch(lasting)
+        # In few statements, however many alerts last.
+        self._events_at(self.engine.in_question(lasting))
         for place in lasting:
             self.engine.note_rule(place, now)
         gone = states.forget_others(self._connection, self.workspace, self._compiled.enabled)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy import select, update
 
 from ml_event_provider.dispatch.matching import Rotation
@@ -182,3 +183,26 @@ def test_what_a_silence_muted_is_told_when_somebody_lifts_it() -> None:
     delete("work", Kind.SILENCE)
     told.match(5)
     assert told.news() == [("runs", "fired", "")]
+
+
+def test_a_changed_rule_costs_no_more_reading_for_more_alerts(airflow_db: Any) -> None:
+    put(RULE)
+    for number in range(100):
+        record(f"e-{number}", 0, dag_id=f"train-{number}")
+    told = Told()
+    told.match(0)
+    assert len(lasting()) == 100
+    put(RULE | {"scope": {"dags": ["train-*"]}})
+    read: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.lstrip().startswith("SELECT"):
+            read.append(statement)
+
+    sqlalchemy_event.listen(airflow_db, "before_cursor_execute", note)
+    try:
+        told.match(1)
+    finally:
+        sqlalchemy_event.remove(airflow_db, "before_cursor_execute", note)
+    assert len(lasting()) == 100
+    assert 0 < len(read) < 100

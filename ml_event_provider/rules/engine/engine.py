@@ -211,6 +211,15 @@ class Engine:
         """Somebody says that an alert is over, as it stands. Say whether it was open."""
         return self._change(place, who, now, reason, ends=True)
 
+    def in_question(self, places: Sequence[Place]) -> list[int]:
+        """The events of those alerts whose rules look at other things than before: :meth:`note_rule` asks for them."""
+        found: list[int] = []
+        for place in places:
+            rule, body = self._rules.get(place.workspace, place.rule), self._states.get(place)
+            if rule is not None and body is not None and body.get("look", rule.look) != rule.look:
+                found += [] if body.get("seq") is None else [body["seq"]]
+        return found
+
     def note_rule(self, place: Place, now: float) -> None:
         """Note what a changed rule means for an alert that lasts: it goes on where it means the same, else it ends.
 

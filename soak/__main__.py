@@ -185,7 +185,7 @@ def main() -> int:
     """Run, print, and exit 1 if a promise was broken."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--events", type=int, default=5000, help="20 targets hear of each: 5000 are 100,000 deliveries")
-    parser.add_argument("--rate", type=float, default=15.0, help="events a second")
+    parser.add_argument("--rate", type=float, default=8.0, help="events a second")
     parser.add_argument("--seed", type=int, default=20261130)
     parser.add_argument("--calm", action="store_true", help="no mishaps")
     parser.add_argument("--keep", type=Path, help="keep logs, book and database in this folder")

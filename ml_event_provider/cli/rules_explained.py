@@ -11,19 +11,22 @@ from ml_event_provider import config
 from ml_event_provider.cli.output import command
 from ml_event_provider.cli.source import event_named, paths_of
 from ml_event_provider.dispatch import applying
-from ml_event_provider.dispatch.explaining import explain_event
+from ml_event_provider.dispatch.explaining import explain_event, roles_of
 from ml_event_provider.exceptions import InvalidRule, NotFound
 from ml_event_provider.rules import RuleSet, explain
 from ml_event_provider.rules.backtest import backtest as run_backtest
 from ml_event_provider.rules.backtest import types_asked
 from ml_event_provider.rules.calendars import PositiveDuration
 from ml_event_provider.rules.files import Definitions, load_definitions
+from ml_event_provider.rules.patterns.budget import TooCostly
 from ml_event_provider.store import events
 from ml_event_provider.store.engine import shared_now, transaction
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import timedelta
 
+    from ml_event_provider.rules import Rule
     from ml_event_provider.rules.backtest import Report
 
 _SIGNS = {True: "✓", False: "✗", None: "·"}
@@ -34,16 +37,14 @@ def test(args: Any) -> int:
     """Say for each rule whether it matches an event, and if not, what failed; exit 1 if none matches."""
     event = event_named(args.event)
     found = _with_stored(args)
-    matched = {(rule.workspace, rule.name) for rule in _compiled(found).match(event)}
+    rules = _compiled(found)
+    matched = {(rule.workspace, rule.name) for rule in rules.match(event)}
     document = json.loads(event.to_json())
-    groups = {one.name: one for one in found.resource_groups}
     for rule in found.rules:
         matches = (rule.workspace, rule.name) in matched
         print(f"{rule.name}: {'matches' if matches else 'does not match' if rule.enabled else 'disabled'}")
-        if not matches:
-            for one in explain(rule.pattern(groups), document):
-                if not one.passed:
-                    print(f"    {one.path}: wants {one.predicate}, found {_shown(one.found)}")
+        for line in _why(rule, document, rules, matches=matches):
+            print(f"    {line}")
     return 0 if matched else 1
 
 
@@ -61,7 +62,7 @@ def explain_rules(args: Any) -> None:
         print(json.dumps([one.to_dict() for one in found], indent=2, ensure_ascii=False))
         return
     for one in found:
-        print(f"{one.rule} (version {one.version}): {'notified' if one.fired else 'no notification'}")
+        print(f"{one.rule} (version {one.version}): {one.outcome}")
         for reason in one.reasons:
             print(f"    {_SIGNS[reason.passed]} {reason.step}: {reason.text}")
     if not found:
@@ -126,6 +127,21 @@ def lint(args: Any) -> int:
     errors = sum(1 for one in remarks if one.level == "error")
     print(f"{len(found.rules)} rule(s): {errors} error(s), {len(remarks) - errors} other remark(s)")
     return 1 if errors else 0
+
+
+def _why(rule: Rule, document: dict[str, Any], rules: RuleSet, *, matches: bool) -> Iterator[str]:
+    """What fails, where a rule does not match an event, and what else the event is to it."""
+    try:
+        patterns = rule.patterns(rules.groups(rule.workspace))
+        causes = [] if matches else explain(patterns["hit"], document).causes
+        roles = roles_of(patterns, document)
+    except (InvalidRule, TooCostly) as error:
+        yield f"cannot be used: {rules.broken.get(rule.name) or error or 'the event is too costly to match'}"
+        return
+    for one in causes:
+        yield f"{one.path}: wants {one.predicate}, found {_shown(one.found)}"
+    for role in roles:
+        yield f"the event {role}"
 
 
 def _print_report(title: str, report: Report) -> None:

@@ -87,10 +87,10 @@ def test(args: Any) -> int:
     with transaction() as connection:
         stored = definitions.get(connection, args.name, workspace=_workspace(args), kind=Kind.SILENCE)
     silence = Silence.model_validate(stored.definition)
-    failed = [one for one in explain(silence.pattern(), json.loads(event.to_json())) if not one.passed]
-    if failed:
+    explained = explain(silence.pattern(), json.loads(event.to_json()))
+    if not explained.matches:
         print(f"{silence.name}: does not fit the event")
-        for one in failed:
+        for one in explained.causes:
             print(f"    {one.path}: wants {one.predicate}, found {one.found}")
         return 1
     active = silences.standing(silence, now).state == "active"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ml_event_provider.rules import Rule, explain
 from ml_event_provider.rules.matcher import all_of
+from ml_event_provider.rules.patterns.budget import TooCostly
 from ml_event_provider.rules.scope import ResourceGroup
 from ml_event_provider.store import decisions, definitions, deliveries
 from ml_event_provider.store.definitions import Kind
@@ -14,14 +15,13 @@ from ml_event_provider.store.definitions import Kind
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from ml_event_provider.rules import Finding
+    from ml_event_provider.rules import Explained
     from ml_event_provider.store.decisions import RecordedDecision
     from ml_event_provider.store.deliveries import Delivery
     from ml_event_provider.store.events import RecordedEvent
 
-#: What a role of an event is called.
+#: What an event is to a rule in whose roles it stands, beside its own events.
 _ROLES = {
-    "hit": "is one of the rule's own events",
     "break": "breaks the rule's row of events",
     "other": "is another of the events of which the rule counts the last",
     "then": "is the event that the rule waits for after its own",
@@ -45,8 +45,16 @@ class Explanation:
     workspace: str
     rule: str
     version: int
+    #: Whether a notification was made.
     fired: bool
+    #: Whether one was made, and each of its deliveries is muted: nobody is told.
+    muted: bool = False
     reasons: list[Reason] = field(default_factory=list)
+
+    @property
+    def outcome(self) -> str:
+        """What came of it, in words."""
+        return "muted for all targets" if self.muted else "notified" if self.fired else "no notification"
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
@@ -55,6 +63,7 @@ class Explanation:
             "rule": self.rule,
             "version": self.version,
             "fired": self.fired,
+            "muted": self.muted,
             "reasons": [{"step": one.step, "passed": one.passed, "text": one.text} for one in self.reasons],
         }
 
@@ -83,7 +92,8 @@ def explain_event(connection: Any, recorded: RecordedEvent) -> list[Explanation]
                     made.setdefault(decision.rule, []).append(delivery)
     found = []
     for name, version in definitions.at(connection, Kind.RULE, moment, workspace=workspace):
-        one = Explanation(workspace, name, version.version, bool(made.get(name)))
+        muted = [delivery.state == "muted" for delivery in made.get(name, ())]
+        one = Explanation(workspace, name, version.version, bool(muted), bool(muted) and all(muted))
         found.append(one)
         try:
             rule = Rule.model_validate(version.definition)
@@ -101,23 +111,44 @@ def explain_event(connection: Any, recorded: RecordedEvent) -> list[Explanation]
 def _looked_at(rule: Rule, recorded: RecordedEvent, groups: Mapping[str, ResourceGroup]) -> Iterator[Reason]:
     if not rule.enabled:
         yield Reason("enabled", False, "the rule was switched off")
-    document = recorded.event.to_dict()
+    try:
+        yield from _weighed(rule, recorded.event.to_dict(), groups)
+    except TooCostly:
+        yield Reason(
+            "pattern", False, "the event is too costly to match: arrays that are too long, or too many of them"
+        )
+
+
+def _weighed(rule: Rule, document: Mapping[str, Any], groups: Mapping[str, ResourceGroup]) -> Iterator[Reason]:
+    patterns = rule.patterns(groups)
     own = explain(all_of(rule.workspace, rule.wishes()), document)
-    yield from _findings("pattern", own)
     narrowed = rule.scope.narrowed(rule.owner, groups)
-    if narrowed:
-        yield from _findings("scope", explain({"$and": narrowed}, document))
-    for role, pattern in rule.patterns(groups).items():
-        if role != "hit" and all(one.passed for one in explain(pattern, document)):
-            words = _ROLES.get(role, "mutes the rule's notifications about the same")
-            yield Reason("role", None, f"the event {words}")
+    scope = explain({"$and": narrowed}, document) if narrowed else None
+    whole = explain(patterns["hit"], document)
+    if own.matches and (scope is None or scope.matches) and not whole.matches:
+        # Each holds for itself, but not in one element of an array.
+        yield from _findings("pattern", whole)
+    else:
+        yield from _findings("pattern", own)
+        if scope is not None:
+            yield from _findings("scope", scope)
+    for role in roles_of(patterns, document) if rule.enabled else ():
+        yield Reason("role", None, f"the event {role}")
 
 
-def _findings(step: str, findings: list[Finding]) -> Iterator[Reason]:
-    failed = [one for one in findings if not one.passed]
-    if not failed:
+def roles_of(patterns: Mapping[str, Mapping[str, Any]], document: Mapping[str, Any]) -> list[str]:
+    """What an event is to a rule beside one of its own, in words; ``patterns`` are those of ``Rule.patterns``."""
+    return [
+        _ROLES.get(role, "mutes the rule's notifications about the same")
+        for role, pattern in patterns.items()
+        if role != "hit" and explain(pattern, document).matches
+    ]
+
+
+def _findings(step: str, explained: Explained) -> Iterator[Reason]:
+    if explained.matches:
         yield Reason(step, True, "fits")
-    for one in failed:
+    for one in explained.causes:
         yield Reason(step, False, f"{one.path}: wants {one.predicate}, found {one.found!r}")
 
 

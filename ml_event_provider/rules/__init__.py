@@ -15,12 +15,13 @@ from ml_event_provider.rules.patterns.index import PatternIndex
 if TYPE_CHECKING:
     from ml_event_provider.rules.files import load_rules
     from ml_event_provider.rules.model import Rule, RuleTarget, rule_json_schema
-    from ml_event_provider.rules.patterns.explanation import Finding, explain
+    from ml_event_provider.rules.patterns.explanation import Explained, Finding, explain
     from ml_event_provider.rules.presets import PRESETS
     from ml_event_provider.rules.ruleset import RuleSet
 
 __all__ = [
     "PRESETS",
+    "Explained",
     "Finding",
     "InvalidPattern",
     "PatternIndex",
@@ -35,6 +36,7 @@ __all__ = [
 # The names that are imported when they are first used. A function is not named as its module.
 _LATER = {
     "PRESETS": "presets",
+    "Explained": "patterns.explanation",
     "Finding": "patterns.explanation",
     "Rule": "model",
     "RuleSet": "ruleset",

@@ -295,6 +295,58 @@ rules:
     }
 
 
+def test_a_rule_with_several_presets_is_explained_by_what_decided_and_tells_its_roles(
+    ml_events: Command, file: File
+) -> None:
+    text = """\
+resource_groups:
+  - {name: core, members: [{dags: score}, {dags: train}]}
+rules:
+  - {name: either, on: [pipeline job failed, task failed], targets: inbox}
+  - {name: ours, on: [pipeline job failed, task failed], scope: {groups: core}, targets: inbox}
+  - {name: elsewhere, on: [pipeline job failed, task failed], scope: {dags: deploy_*}, targets: inbox}
+  - {name: ends, on: [task failed, ml.data.odd], resolve: {on: [pipeline job failed, ml.data.even]}, targets: inbox}
+"""
+    rules = file("rules.yaml", text)
+    ml_events("rules", "apply", "-f", rules)
+    dag_run(1)
+    match()
+    for name in ("either", "ours"):
+        found = explained(ml_events, "e-1", name)
+        assert found.startswith(f"{name} (version 1): notified\n")
+        assert "✗" not in found
+    elsewhere = explained(ml_events, "e-1", "elsewhere")
+    assert [line for line in elsewhere.splitlines() if "✗" in line] == [
+        """    ✗ scope: data.dag_id: wants {"wildcard": "deploy_*"}, found 'train'"""
+    ]
+    assert "· role: the event ends the rule's alerts" in explained(ml_events, "e-1", "ends")
+
+    said = ml_events("rules", "test", "-f", rules, "--event", "e-1").out
+    assert "either: matches\nours: matches\nelsewhere: does not match\n    data.dag_id: wants" in said
+    assert said.count("wants") == 1 + said.partition("ends: does not match")[2].count("wants")
+    assert "\n    the event ends the rule's alerts\n" in said
+
+
+def test_the_head_line_says_where_all_deliveries_are_muted(ml_events: Command, file: File) -> None:
+    text = """\
+silences:
+  - {name: upgrade, dags: train, rules: silent*, reason: upgrade, author: ana, ends_at: "2099-01-01T00:00:00Z"}
+rules:
+  - {name: silent one, on: pipeline job failed, targets: [inbox, mail]}
+  - {name: loud one, on: pipeline job failed, targets: [inbox, mail]}
+"""
+    ml_events("rules", "apply", "-f", file("rules.yaml", text))
+    dag_run(1)
+    match()
+    assert explained(ml_events, "e-1", "silent one").startswith("silent one (version 1): muted for all targets\n")
+    assert explained(ml_events, "e-1", "loud one").startswith("loud one (version 1): notified\n")
+    found = ml_events("rules", "explain", "--event", "e-1", "-o", "json").json
+    assert {one["rule"]: (one["fired"], one["muted"]) for one in found} == {
+        "silent one": (True, True),
+        "loud one": (True, False),
+    }
+
+
 def test_what_was_one_too_many_in_an_hour_is_explained(
     ml_events: Command, file: File, monkeypatch: pytest.MonkeyPatch
 ) -> None:

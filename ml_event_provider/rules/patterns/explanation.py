@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from ml_event_provider.rules.patterns.compiler import compile_pattern, is_combination
+from ml_event_provider.rules.patterns.compiler import is_combination
 from ml_event_provider.rules.patterns.index import PatternIndex
 from ml_event_provider.rules.patterns.values import ABSENT
 
@@ -26,18 +26,42 @@ class Finding(NamedTuple):
     predicate: str
     found: Any
     passed: bool
+    #: Whether something else holds in its place: another branch of a ``$or``.
+    replaced: bool = False
+
+    @property
+    def is_cause(self) -> bool:
+        """Whether the pattern does not match because of it."""
+        return not self.passed and not self.replaced
 
 
-def explain(pattern: Mapping[str, Any], event: Mapping[str, Any]) -> list[Finding]:
-    """Each demand of the pattern in its order, with what the event (``Event.to_dict()``) has there.
+class Explained(NamedTuple):
+    """Whether a pattern matches an event, as the index says, and why."""
+
+    matches: bool
+    #: Each demand of the pattern, in its order.
+    findings: list[Finding]
+
+    @property
+    def causes(self) -> list[Finding]:
+        """Why it does not match: none where it does, and those of each branch where no branch of a ``$or`` holds."""
+        return [one for one in self.findings if one.is_cause]
+
+
+def explain(pattern: Mapping[str, Any], event: Mapping[str, Any]) -> Explained:
+    """Whether the pattern matches the event (``Event.to_dict()``), and each demand with what the event has there.
 
     :raises InvalidPattern: if the pattern is wrong.
+    :raises TooCostly: if the event takes more steps than a match may.
     """
-    compile_pattern(pattern)
+    matches = _matches(pattern, event)
     findings, passed = _object(pattern, event, "")
-    if passed and not _matches(pattern, event):
-        findings.append(Finding("(same array element)", "all fields in one element of each array", ABSENT, False))
-    return findings
+    if passed and not matches:
+        findings.append(_TOGETHER)
+    return Explained(matches, findings)
+
+
+_TOGETHER: Final = Finding("(same array element)", "all fields in one element of each array", ABSENT, False)
 
 
 def _matches(pattern: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
@@ -50,28 +74,43 @@ def _object(fields: Mapping[str, Any], event: Mapping[str, Any], prefix: str) ->
     for name, value in fields.items():
         path = prefix + name
         if name == "$or" and is_combination(value, 2):
-            branches = [_object(item, event, prefix) for item in value]
-            found = [held for _, held in branches]
-            for each, _ in branches:
-                findings += each
-            held = any(found)
-            findings.append(Finding(path, f"one of {len(value)} branches", found, held))
+            more, held = _one_of(path, value, event, prefix)
         elif name == "$and":
             parts = [
                 _object(item, event, prefix) if is_combination(value, 1) else _leaf(prefix[:-1], [item], event)
                 for item in value
             ]
-            for each, _ in parts:
-                findings += each
-            held = all(ok for _, ok in parts)
+            more, held = [one for each, _ in parts for one in each], all(ok for _, ok in parts)
         elif isinstance(value, Mapping):
             more, held = _object(value, event, path + ".")
-            findings += more
         else:
             more, held = _leaf(path, value, event)
-            findings += more
+        findings += more
         passed = passed and held
     return findings, passed
+
+
+def _one_of(
+    path: str, branches: list[Mapping[str, Any]], event: Mapping[str, Any], prefix: str
+) -> tuple[list[Finding], bool]:
+    findings: list[Finding] = []
+    found = []
+    for branch in branches:
+        more, held = _object(branch, event, prefix)
+        if held and not _matches(_inside(prefix, branch), event):
+            more, held = [*more, _TOGETHER], False
+        findings += more
+        found.append(held)
+    held = any(found)
+    if held:
+        findings = [one._replace(replaced=not one.passed) for one in findings]
+    return [*findings, Finding(path, f"one of {len(branches)} branches", found, held)], held
+
+
+def _inside(prefix: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    for name in reversed(prefix.split(".")[:-1]):
+        fields = {name: fields}
+    return fields
 
 
 def _leaf(path: str, elements: list[Any], event: Mapping[str, Any]) -> tuple[list[Finding], bool]:

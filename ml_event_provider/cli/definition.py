@@ -149,6 +149,17 @@ RULES = (
         args=(OTHER_RULES, ONLY_WORKSPACE),
     ),
     ActionCommand(
+        name="import",
+        help="make rule files of another system's rules",
+        func=_do("rules_imported", "import_rules"),
+        args=(
+            one("--from", help="the system whose rules the files hold", choices=("eventbridge",), required=True),
+            several("--target", help="a connection that each rule tells (default: imported)"),
+            one("-o", "--output", help="the folder to write to (default: print)"),
+            Arg(("file",), help="a JSON or YAML file", nargs="+"),
+        ),
+    ),
+    ActionCommand(
         name="schema", help="the JSON Schema of rule files, for editors", func=_do("rules", "schema"), args=()
     ),
 )

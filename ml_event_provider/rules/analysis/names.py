@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 #: What EventBridge's own attributes are here.
 _EVENTBRIDGE: Final = {
-    "detail": "EventBridge's `detail` is `data` here",
-    "detail-type": "EventBridge's `detail-type` is `type` here",
+    "detail": "EventBridge's `detail` is `data` here; `rules import --from eventbridge` converts patterns",
+    "detail-type": "EventBridge's `detail-type` is `type` here; `rules import --from eventbridge` converts patterns",
     "resources": "EventBridge's `resources` is `subject` here",
     "version": "EventBridge's `version` is `specversion` here",
     "account": "EventBridge's `account` has no counterpart here; `workspace` says whose the event is",

@@ -59,6 +59,15 @@ def key_of(document: Mapping[str, Any], by: Sequence[str] | None) -> str:
     return key_from([value_at(document, path) for path in paths])
 
 
+def compared_key(document: Mapping[str, Any], by: Sequence[str]) -> str | None:
+    """The key by which two events are compared; ``None`` where a value is absent (null, ``""`` or ``[]``).
+
+    What two events both lack makes them no pair.
+    """
+    values = [value_at(document, path) for path in by]
+    return None if any(value is None or value in ("", []) for value in values) else key_from(values)
+
+
 def key_from(values: Sequence[Any]) -> str:
     """The key of these values."""
     text = _as_json(list(values))

@@ -62,5 +62,6 @@ class Prepared(NamedTuple):
                 found.add(Place(rule.workspace, rule.name, "cooldown", context["cooldown"]))
             if rule.inhibit or rule.grouping is not None:
                 found.add(waiting_place(rule, Firing(Kind.FIRED, self.arrival.seq, key, "", 0.0, {}, context)))
-            found |= {inhibitor(rule, number, one) for number, one in enumerate(context.get("inhibit", ()))}
+            compared = enumerate(context.get("inhibit", ()))
+            found |= {inhibitor(rule, number, one) for number, one in compared if one is not None}
         return found

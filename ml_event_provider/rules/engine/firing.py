@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ml_event_provider.rules.resources import key_of
+from ml_event_provider.rules.resources import compared_key, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,7 +43,7 @@ def context_of(rule: Rule, document: Mapping[str, Any], silences: Sequence[str])
     if silences:
         context["silences"] = list(silences)
     if rule.inhibit:
-        context["inhibit"] = [key_of(document, one.equal) for one in rule.inhibit]
+        context["inhibit"] = [compared_key(document, one.equal) for one in rule.inhibit]
     if rule.group is not None:
         context["group"] = key_of(document, rule.group.by)
     elif rule.suppress is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ml_event_provider.rules.engine.firing import Firing, Heard, shown
 from ml_event_provider.rules.engine.output import Decision, Kind, Outcome, Planned
 from ml_event_provider.rules.engine.states import Place
-from ml_event_provider.rules.resources import key_from, key_of
+from ml_event_provider.rules.resources import compared_key, key_from
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -194,7 +194,10 @@ class Outlet:
     ) -> None:
         """Remember an event that inhibits a rule's notifications."""
         inhibit = rule.inhibit[number]
-        place = inhibitor(rule, number, key_of(document, inhibit.equal))
+        values = compared_key(document, inhibit.equal)
+        if values is None:
+            return
+        place = inhibitor(rule, number, values)
         known = self._states.get(place)
         times = [one for one in (known["times"] if known else []) if one[0] > time - LATE]
         times = sorted([*times, [time, seq]])[-100:]
@@ -203,7 +206,7 @@ class Outlet:
     def _inhibited(self, rule: Rule, firing: Firing, now: float) -> float | None:
         """Until when an event inhibits what is told of a moment, if one does."""
         for number, (inhibit, values) in enumerate(zip(rule.inhibit, firing.context.get("inhibit", ()), strict=False)):
-            body = self._states.get(inhibitor(rule, number, values))
+            body = None if values is None else self._states.get(inhibitor(rule, number, values))
             # An event mutes itself only where that is what is asked for.
             other = None if "id" in inhibit.equal else firing.seq
             for time, seq in body["times"] if body else ():

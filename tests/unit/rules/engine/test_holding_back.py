@@ -139,6 +139,12 @@ class TestInhibition:
         assert said.kinds() == expected
         assert [outcome for _, outcome in said.outcomes() if outcome == "inhibited"] == ["inhibited"] * (not expected)
 
+    @pytest.mark.parametrize("absent", [None, "", []])
+    def test_not_where_both_lack_what_must_be_equal(self, absent: Any) -> None:
+        rule = RULE | {"inhibit": INHIBIT | {"equal": ["data.dag_id", "data.run_id"]}}
+        arrivals = [dag_run(1, 0, absent), task(2, 1, run_id=absent)]
+        assert run(rule, arrivals, until=100).kinds() == [("fired", 3, (2,))]
+
     def test_a_group_leaves_out_its_inhibited_members(self) -> None:
         rule = RULE | {"inhibit": INHIBIT | {"wait": 0}, "group": {"wait": 30}}
         arrivals = [task(1, 0, run_id="r"), task(2, 0, run_id="s"), dag_run(3, 1, "s"), task(4, 2, run_id="s")]

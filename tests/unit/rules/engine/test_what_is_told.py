@@ -491,8 +491,8 @@ PROFILE = settings(max_examples=150, deadline=None, suppress_health_check=list(H
 DAYS = 2 * 8640
 #: What holds messages back.
 HOLDING = ("inhibit", "active", "cooldown", "group", "suppress", "repeat", "escalate")
-#: What is, of an alert.
-IS = ("open", "id", "since", "newest", "seq", "over", "changes", "memory")
+#: What is, of an alert. What its condition forgets depends on when it is looked at; what it says does not.
+IS = ("open", "id", "since", "newest", "seq", "over", "changes")
 
 
 def lives(driver: Driver) -> dict[str, Any]:

@@ -247,9 +247,8 @@ class Engine:
             return
         with Guard(self, rule, place, [(body.get("seq"), place.key)]):
             body = alerts.read(rule, body)
-            body["facts"] = {**(body.get("facts") or {}), "why": why}
             body["flapping"], body["changes"] = False, []
-            self._keeper.end(rule, place, body, None, now, at_once=True)
+            self._keeper.end(rule, place, body, None, now, at_once=True, why=why)
             self._states.put(place, None)
 
     def _looks_at(self, rule: Rule, place: Place, seq: int | None) -> bool:
@@ -271,9 +270,8 @@ class Engine:
         body["ack"] = body.get("ack") or said
         if ends or not rule.ends:
             why = f"resolved by {who}" + (f": {reason}" if reason else "")
-            body["facts"] = {**(body.get("facts") or {}), "why": why}
             # What fires next is a new alert.
-            self._keeper.end(rule, place, body, None, self.clock, upto=body["newest"])
+            self._keeper.end(rule, place, body, None, self.clock, upto=body["newest"], why=why)
         # What it was due for still comes at its time.
         moments = (self._states.due(place), alerts.due(rule, body, None, self.clock))
         due = min((one for one in moments if one is not None), default=None)

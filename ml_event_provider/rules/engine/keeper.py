@@ -121,8 +121,9 @@ class Keeper:
         *,
         upto: float | None = None,
         at_once: bool = False,
+        why: str = "",
     ) -> None:
-        """The alert is over: tell those who heard of it.
+        """The alert is over: tell those who heard of it, and why if it is not by an event or its condition.
 
         :param upto: where something else than its condition ends it, the time of what it ends.
         :param at_once: do not wait for others of its group, nor let its beginning wait there.
@@ -134,7 +135,7 @@ class Keeper:
         if seen is not None:
             body["seq"] = seen.seq
         firing = self._about(Kind.RESOLVED, place, body, body.get("seq"), now)
-        firing.facts.update(since=shown(since))
+        firing.facts.update({"since": shown(since)} | ({"why": why} if why else {}))
         if self._flapping(rule, body, firing, now):
             return
         if at_once:

@@ -144,6 +144,22 @@ def test_only_an_open_alert_can_be_acknowledged_or_ended() -> None:
     assert driver.said.kinds() == [("fired", 2, (1,)), ("resolved", 3, (1,))]
 
 
+def test_why_somebody_ended_an_alert_is_not_said_of_the_next() -> None:
+    driver = Driver(RULE | {"resolve": True, "repeat": 30}).begin()
+    # An end that came before is remembered, and the state with it.
+    driver.take(succeeded(1, 0), failed(2, 1))
+    assert driver.engine.resolve(PLACE, "ann", at(2), "known")
+    driver.take(failed(3, 3)).until(6).take(succeeded(4, 7))
+    why = [(one.kind.value, one.facts.get("why")) for one in driver.said.planned]
+    assert why == [
+        ("fired", None),
+        ("resolved", "resolved by ann: known"),
+        ("fired", None),
+        ("repeated", None),
+        ("resolved", None),
+    ]
+
+
 def test_acknowledging_ends_an_alert_that_nothing_else_ends() -> None:
     driver = Driver(RULE | {"repeat": 30}).begin().take(failed(1, 0))
     assert driver.engine.acknowledge(PLACE, "ann", at(4))

@@ -21,7 +21,7 @@ from ml_event_provider.store.one_by_one import each, reason_of
 from ml_event_provider.store.quarantine import Kind, SetAside
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from ml_event_provider.dispatch.rules import Compiled
     from ml_event_provider.events.model import Event
@@ -55,12 +55,14 @@ class Batch:
         self.more_due = self.horizon < moment.timestamp()
         self.engine = Engine(compiled.rules, self.memory, _hourly_limit, self._documents_of, moment.timestamp())
 
-    def note_rules(self) -> None:
+    def note_rules(self, unheard: Mapping[str, Collection[str]]) -> None:
         """Note what changed rules mean for what is remembered: alerts go on where they mean the same, else they end.
 
         What is remembered for rules that were deleted or switched off is forgotten, and what waited in their groups is
         told. What deleted ones had still to send is called off: somebody may have matched by them after they were
         deleted.
+
+        :param unheard: the targets that are to hear anew of an alert, by its id.
         """
         cancelling.with_deleted_rules(self._connection, self.workspace, author="", now=self._moment)
         now, enabled = self._moment.timestamp(), self._compiled.enabled
@@ -73,7 +75,7 @@ class Batch:
         # In few statements, however many alerts last.
         self._events_at(self.engine.in_question(lasting))
         for place in lasting:
-            self.engine.note_rule(place, now)
+            self.engine.note_rule(place, now, unheard)
         gone = states.forget_others(self._connection, self.workspace, self._compiled.enabled)
         made = [one for place, body in gone for one in _forgotten(place, body, self._moment)]
         decisions.record(self._connection, made)

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from ml_event_provider.exceptions import NotFound
 from ml_event_provider.rules.model import Rule
-from ml_event_provider.store import definitions, states
+from ml_event_provider.store import cancelling, definitions, states
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
+    from datetime import datetime
 
     from ml_event_provider.dispatch.rules import Compiled
     from ml_event_provider.rules.engine import Place
@@ -21,8 +22,12 @@ log = logging.getLogger(__name__)
 _NAMES = frozenset({"name", "description", "tags"})
 
 
-def follow_renamed(connection: Any, workspace: str, compiled: Compiled) -> None:
-    """What is remembered for a rule that is gone goes to one that differs from it in its name only, and is new."""
+def follow_renamed(connection: Any, workspace: str, compiled: Compiled, now: datetime) -> dict[str, set[str]]:
+    """What is remembered for a rule that is gone goes to one that differs from it in its name only, and is new.
+
+    So does what it had still to send. Return the targets that are to be told anew that an alert lasts, by its id.
+    """
+    unheard: dict[str, set[str]] = {}
     known = states.rules(connection, workspace)
     new = {rule.name: rule for rule in compiled.rules.rules() if rule.name not in known}
     for name in sorted(known - compiled.enabled) if new else ():
@@ -31,7 +36,10 @@ def follow_renamed(connection: Any, workspace: str, compiled: Compiled) -> None:
         if same is not None and not _stands(connection, workspace, name):
             log.info("Rule %s of workspace %s is called %s now: its alerts go on", name, workspace, same.name)
             states.rename_rule(connection, workspace, name, same.name)
+            since = definitions.history(connection, name, workspace=workspace)[-1].changed_at
+            unheard |= cancelling.follow_renamed(connection, workspace, name, same.name, since=since, now=now)
             del new[same.name]
+    return unheard
 
 
 def gone(connection: Any, workspace: str, enabled: Collection[str]) -> Iterable[tuple[Rule, list[Place], str]]:

@@ -119,8 +119,7 @@ class Rotation:
             # Under the lock: whoever held it before may have used newer rules.
             compiled = self.rules.of(connection, workspace)
             to_note = self.rules.is_to_note(workspace)
-            if to_note:
-                changed_rules.follow_renamed(connection, workspace, compiled)
+            renamed = changed_rules.follow_renamed(connection, workspace, compiled, moment) if to_note else {}
             batch = Batch(connection, workspace, compiled, moment)
             # The time counts from the first event at hand: neither rules that are compiled for the first time nor a
             # database that is slow to read leave none, so that what was read is not read for one event alone.
@@ -133,7 +132,7 @@ class Rotation:
                 return at < until
 
             if to_note:
-                batch.note_rules()
+                batch.note_rules(renamed)
             taken, drained = batch.take(limit, go_on)
             done = drained and batch.advance(go_on)
             if done and to_note:

@@ -87,6 +87,12 @@ def lasting() -> list[tuple[str, str]]:
         return [(one.rule, one.id) for one in states.open_alerts(connection)]
 
 
+def deliver_all() -> None:
+    with transaction() as connection:
+        waiting = schema.delivery.c.state == "pending"
+        connection.execute(update(schema.delivery).where(waiting).values(state="delivered", next_attempt_at=None))
+
+
 @pytest.fixture
 def told() -> Told:
     """An alert began and was told."""
@@ -109,11 +115,25 @@ def test_a_rule_that_only_says_more_of_itself_goes_on(told: Told) -> None:
 
 
 def test_a_rule_that_is_called_otherwise_goes_on(told: Told) -> None:
+    deliver_all()
     ((_, alert),) = lasting()
     delete("runs")
     put(RULE | {"name": "training runs"})
     told.match(1)
     assert (told.news(), lasting()) == ([], [("training runs", alert)])
+    record("e-2", 2, SUCCESS)
+    told.match(2)
+    assert told.news() == [("training runs", "resolved", "")]
+
+
+def test_what_a_renamed_rule_had_still_to_send_is_told_by_its_new_name(told: Told) -> None:
+    """The target was down: the message is called off with the name, and must not count as heard."""
+    ((_, alert),) = lasting()
+    delete("runs")
+    put(RULE | {"name": "training runs"})
+    told.match(1)
+    assert told.news() == [("training runs", "fired", "")]
+    assert lasting() == [("training runs", alert)]
     record("e-2", 2, SUCCESS)
     told.match(2)
     assert told.news() == [("training runs", "resolved", "")]

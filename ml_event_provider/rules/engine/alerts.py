@@ -21,7 +21,7 @@ from ml_event_provider.events.identity import change_id
 from ml_event_provider.rules.model import names_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from ml_event_provider.rules.engine.states import Body
     from ml_event_provider.rules.model import Rule
@@ -97,6 +97,15 @@ def heard(rule: Rule, body: Body, who: Mapping[str, float], again_at: float | No
     again = [one for one in (again_at, body.get("again_at")) if one is not None]
     if again:
         body["again_at"] = min(again)
+
+
+def unhear(rule: Rule, body: Body, conn_ids: Collection[str], now: float) -> None:
+    """What was on its way to these targets is not: they are to hear anew that the alert lasts."""
+    gone = {name for name, one in zip(names_of(rule.targets), rule.targets, strict=True) if one.conn_id in conn_ids}
+    body["told"] = {who: alert for who, alert in body["told"].items() if who not in gone}
+    if not informed(body):
+        body["told_at"] = None
+    body["again_at"], body["again_of"] = now, body["newest"]
 
 
 def hearers(body: Body) -> dict[str, list[str]]:

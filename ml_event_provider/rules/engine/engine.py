@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from ml_event_provider.rules.conditions import Observation
@@ -20,7 +21,7 @@ from ml_event_provider.rules.fields import value_at
 from ml_event_provider.rules.resources import key_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from ml_event_provider.rules.engine.states import Body, States
     from ml_event_provider.rules.model import Rule
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 
 #: How long until a state whose rule is away is looked at again, in seconds.
 AWAY: Final = 60.0
+_NOBODY: Final[Mapping[str, Collection[str]]] = MappingProxyType({})
 
 
 def _always() -> bool:
@@ -220,10 +222,12 @@ class Engine:
                 found += [] if body.get("seq") is None else [body["seq"]]
         return found
 
-    def note_rule(self, place: Place, now: float) -> None:
+    def note_rule(self, place: Place, now: float, unheard: Mapping[str, Collection[str]] = _NOBODY) -> None:
         """Note what a changed rule means for an alert that lasts: it goes on where it means the same, else it ends.
 
         What could not be told before is tried again: what muted it may be gone.
+
+        :param unheard: the targets that are to hear anew of an alert, by its id.
         """
         rule, body = self._rules.get(place.workspace, place.rule), self._states.get(place)
         if rule is None or body is None or body.get("open") is None:
@@ -232,13 +236,16 @@ class Engine:
             self.end(rule, place, "the rule's condition or key was changed", now)
             return
         with Guard(self, rule, place, [(body.get("seq"), place.key)]):
+            body = alerts.read(rule, body)
+            if anew := unheard.get(body["id"]):
+                alerts.unhear(rule, body, anew, now)
             if body.get("look", rule.look) != rule.look and not self._looks_at(rule, place, body["seq"]):
                 self.end(rule, place, "the rule does not look at it any more", now)
             elif "again_at" in body or body.get("look") != rule.look:
                 body["look"] = rule.look
                 if "again_at" in body:
                     body["again_at"] = now
-                self._keeper.update(rule, place, alerts.read(rule, body), None, now)
+                self._keeper.update(rule, place, body, None, now)
 
     def end(self, rule: Rule, place: Place, why: str, now: float) -> None:
         """An alert ends because its rule does not ask for it any more: a word to those who heard of it."""

@@ -11,6 +11,7 @@ from sqlalchemy import bindparam, delete, exists, insert, or_, select, update
 
 from ml_event_provider.events.identity import change_id
 from ml_event_provider.exceptions import NotFound
+from ml_event_provider.rules.engine.alerts import is_whole
 from ml_event_provider.rules.engine.firing import waiting_in
 from ml_event_provider.rules.engine.states import MemoryStates, Place
 from ml_event_provider.store import schema
@@ -188,7 +189,7 @@ class StoredStates:
         self._looked.add(place)
         self._rows[place] = row.id
         body = next(_readable([row.body]), None)
-        if body is None:
+        if body is None or (row.role == "alert" and not is_whole(body)):
             # It must not hold up the others; the rule begins anew for this key.
             what = f"the {row.role} state of rule {row.rule} for {row.key} cannot be read; it began anew"
             self.spoilt.append(SetAside(Kind.STATE, row.id, row.workspace, f"{what}. It was: {row.body[:200]}"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -56,8 +57,6 @@ class Told:
 
 
 def _why(context: str | None) -> str:
-    import json
-
     return str(json.loads(context or "{}").get("facts", {}).get("why", ""))
 
 
@@ -226,3 +225,40 @@ def test_a_changed_rule_costs_no_more_reading_for_more_alerts(airflow_db: Any) -
         sqlalchemy_event.remove(airflow_db, "before_cursor_execute", note)
     assert len(lasting()) == 100
     assert 0 < len(read) < 100
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("seq", value) for value in ("x", True, [], {"a": 1}, 2**70, 1.5)),
+        *(("open", value) for value in ("x", True, [], {"a": 1})),
+        ("id", 7),
+        ("told", ["x"]),
+        ("again_at", "soon"),
+        ("steps", 7),
+    ],
+)
+def test_a_state_that_can_be_none_holds_up_no_other(field: str, value: Any) -> None:
+    told = Told()
+    put(RULE)
+    for dag in "abc":
+        record(f"e-{dag}", 0, dag_id=dag)
+    told.match(0)
+    assert len(told.news()) == 3
+    table = schema.state
+    with transaction() as connection:
+        row = connection.execute(select(table).where(table.c.role == "alert", table.c.key == '["b"]')).one()
+        spoilt = json.dumps(json.loads(row.body) | {field: value})
+        connection.execute(update(table).where(table.c.id == row.id).values(body=spoilt))
+    put(RULE | {"scope": {"dags": ["a", "b", "c"]}})
+    told.match(1)
+    for dag in "abc":
+        record(f"s-{dag}", 2, SUCCESS, dag_id=dag)
+    told.match(2)
+    assert [kind for _, kind, _ in told.news()].count("resolved") >= 2
+    assert not {key for key in open_keys() if key != '["b"]'}
+
+
+def open_keys() -> set[str]:
+    with transaction() as connection:
+        return {place.key for place in states.open_places(connection, "default")}

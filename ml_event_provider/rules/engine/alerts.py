@@ -15,6 +15,7 @@ taken), ``postponed`` (no step before). Whatever holds a message back changes no
 
 from __future__ import annotations
 
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Final
 
 from ml_event_provider.events.identity import change_id
@@ -34,6 +35,14 @@ def begin(rule: Rule, now: float) -> Body:
     """The state of an alert that has never fired."""
     memory = None if rule.condition is None else rule.condition.tracked.begin(now)
     return {"form": rule.form, "open": None, "memory": memory, "changes": [], "flapping": False, "told": {}}
+
+
+def is_whole(body: Body) -> bool:
+    """Whether what is stored can be an alert's state, as far as others than its rule go by it."""
+    lasts, place = body.get("open"), body.get("seq")
+    if type(lasts) not in (float, int, NoneType) or type(place) not in (int, NoneType):
+        return False
+    return (place is None or 0 <= place < 2**63) and (lasts is None or isinstance(body.get("id"), str))
 
 
 def read(rule: Rule, body: Body) -> Body:

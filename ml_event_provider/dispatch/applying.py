@@ -33,7 +33,7 @@ _SECTIONS: Final[dict[str, tuple[Kind, type[Any]]]] = {
     "rules": (Kind.RULE, Rule),
 }
 #: Nothing that is known.
-_NOTHING: Final = Definitions([], [], [], [])
+NOTHING: Final = Definitions([], [], [], [])
 
 
 class FieldChange(NamedTuple):
@@ -103,7 +103,7 @@ def _switched_by_hand(connection: Any, definition: dict[str, Any], known: Stored
     return f"stays switched {word}, as by hand; `airflow ml-events rules {other} {known.name}` ends that"
 
 
-def check(connection: Any, workspaces: Iterable[str], *, known: Definitions = _NOTHING) -> None:
+def check(connection: Any, workspaces: Iterable[str], *, known: Definitions = NOTHING) -> None:
     """See whether what is stored now, in this transaction, can work together.
 
     :param known: as :func:`read` takes it.
@@ -127,7 +127,7 @@ def check(connection: Any, workspaces: Iterable[str], *, known: Definitions = _N
 
 
 def read(
-    connection: Any, *, workspace: Names = "", problems: list[str] | None = None, known: Definitions = _NOTHING
+    connection: Any, *, workspace: Names = "", problems: list[str] | None = None, known: Definitions = NOTHING
 ) -> Definitions:
     """All that is stored and can be used.
 

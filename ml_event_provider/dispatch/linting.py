@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from ml_event_provider import config
-from ml_event_provider.dispatch.applying import read
+from ml_event_provider.dispatch.applying import NOTHING, read
 from ml_event_provider.dispatch.attempt import default_renderer
 from ml_event_provider.exceptions import TemplateProblem
-from ml_event_provider.rules.files import Definitions
 from ml_event_provider.rules.linting import Remark, Surroundings, lint
 from ml_event_provider.rules.linting.reading import Reading
 from ml_event_provider.store import airflow_tables
@@ -17,8 +16,7 @@ from ml_event_provider.store.engine import database_now
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-#: Nothing that is known.
-_NOTHING: Final = Definitions([], [], [], [])
+    from ml_event_provider.rules.files import Definitions
 
 
 def lint_definitions(connection: Any, found: Definitions) -> list[Remark]:
@@ -50,7 +48,7 @@ def lint_definitions(connection: Any, found: Definitions) -> list[Remark]:
 
 
 def missing_connections(
-    connection: Any, workspaces: Iterable[str], *, known: Definitions = _NOTHING
+    connection: Any, workspaces: Iterable[str], *, known: Definitions = NOTHING
 ) -> dict[str, list[str]]:
     """Connections that are in neither Airflow's table nor the environment, each with the enabled rules that name it.
 

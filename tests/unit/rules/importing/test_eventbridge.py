@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,18 @@ def of(tmp_path: Path, value: Any) -> list[Imported]:
 
 def matches(pattern: dict[str, Any], event: dict[str, Any]) -> bool:
     return bool(PatternIndex({"it": pattern}).match(event))
+
+
+def test_the_sample_of_the_how_to_is_what_comes_of_it(tmp_path: Path) -> None:
+    page = (ROOT / "docs/howto/import-rules.md").read_text("utf-8")
+    (given,), (made,) = (re.findall(rf"```{kind}\n(.*?)```", page, re.DOTALL) for kind in ("json", "yaml"))
+    file = tmp_path / "rules.json"
+    file.write_text(given)
+    found = imported("eventbridge", [file], ["my_slack"])[file]
+    assert as_yaml(found) == made
+    written = tmp_path / "rules.yaml"
+    written.write_text(made)
+    assert [rule.name for rule in load_rules(written)] == ["training-failed"]
 
 
 def test_amazons_documented_pattern_is_carried_over_whole() -> None:

@@ -43,7 +43,7 @@ lint: $(VENV)/.ready
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
-	@$(VENV)/bin/lint-imports --config setup.cfg
+	@$(VENV)/bin/lint-imports --no-logo --config setup.cfg
 
 soak: setup
 	@$(VENV)/bin/python -m soak
